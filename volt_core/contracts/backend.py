@@ -1,0 +1,289 @@
+"""The contract of a backend: what runs workloads of one kind.
+
+The base class is small, so that it fits a container, a virtual machine and a service alike. Whatever
+else a backend can do is a *facet*: a class it also inherits from, found by ``isinstance``, listed as a
+capability. A facet that is inherited works; nothing raises "not implemented".
+
+What the core does before it calls: names are checked, the workload's lock is held for create, start,
+stop, kill and delete, its folder exists, its image's tree is pinned in the store. What it never does:
+touch processes, or read what the backend keeps in the folder.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
+
+import msgspec
+
+from volt_core.errors import CapabilityMissing
+from volt_core.models.outcome import Outcome
+from volt_core.models.workload import Kind, Workload, WorkloadStatus
+
+if TYPE_CHECKING:
+    from volt_core.contracts.store import Store
+    from volt_core.paths import VoltPaths
+
+
+class Capability(enum.StrEnum):
+    """Names of the facets."""
+
+    EXEC = "exec"
+    ATTACH = "attach"
+    FREEZE = "freeze"
+    STATS = "stats"
+    LIMITS = "limits"
+    PORTS = "ports"
+    SNAPSHOT = "snapshot"
+    RENAME = "rename"
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether this host can do it, with a reason that a person can act on."""
+
+    available: bool
+    reason: str = ""
+    hint: str = ""
+    version: str = ""
+
+    @classmethod
+    def yes(cls, version: str = "") -> Self:
+        """It works here."""
+        return cls(available=True, version=version)
+
+    @classmethod
+    def no(cls, reason: str, hint: str = "") -> Self:
+        """It does not, because of `reason`; `hint` says what to do."""
+        return cls(available=False, reason=reason, hint=hint)
+
+
+class Streams(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller's file descriptors for a foreground run or an exec; they stay the caller's.
+
+    With `tty` the payload gets a pseudo terminal of its own, and `stdin` and `stdout` are the
+    caller's side of it, a terminal or not; `size` is rows and columns. The backend sets no terminal
+    mode: that is the command line's work.
+
+    `events` is the read end of a pipe on which each byte is a signal number, as
+    :func:`signal.set_wakeup_fd` writes them: the backend forwards the signal to the process it runs, and
+    takes SIGWINCH as news that the size of the terminal at `stdin` has changed.
+    """
+
+    stdin: int
+    stdout: int
+    stderr: int
+    tty: bool = False
+    size: tuple[int, int] = (24, 80)
+    events: int | None = None
+
+
+class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a workload's log, without its newline; `partial` if the newline has not come yet."""
+
+    time: int
+    """Nanoseconds since the epoch."""
+    stream: Literal["stdout", "stderr", "console"]
+    data: bytes
+    partial: bool = False
+
+
+class BackendContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend is given to work with."""
+
+    paths: VoltPaths
+    store: Store
+
+
+class Backend(abc.ABC):
+    """Runs workloads of one kind.
+
+    Instances are cheap and keep no state of their own: each command makes a new one, and two
+    processes may use two at once. State lives in the workload's folder.
+    """
+
+    NAME: ClassVar[str]
+    KIND: ClassVar[Kind]
+    PRIORITY: ClassVar[int] = 0
+    """Among the backends of a kind whose probe succeeds, the highest is the default."""
+
+    def __init__(self, context: BackendContext) -> None:
+        self.paths = context.paths
+        self.store = context.store
+
+    @classmethod
+    @abc.abstractmethod
+    def probe(cls) -> Probe:
+        """Can this host run it. Quick, without side effects, never raises."""
+
+    @abc.abstractmethod
+    def create(self, workload: Workload) -> None:
+        """B-1: Prepare everything in the workload's folder so that a start is all that is missing.
+
+        The folder exists and is empty but for files of the core. Refuses with
+        :class:`CapabilityMissing` a spec that asks for a facet the backend lacks. When it raises, the core removes the folder.
+        """
+
+    @abc.abstractmethod
+    def start(self, workload: Workload) -> None:
+        """B-2: Start it, detached; returns when the payload runs.
+
+        Raises :class:`BackendError` if it cannot; a command that is not found or not executable
+        leaves an outcome of 127 or 126. The core calls this on workloads that are not active only.
+        """
+
+    @abc.abstractmethod
+    def stop(self, workload: Workload, timeout: float) -> None:
+        """B-3: Ask it to end, and after `timeout` seconds make it. Nothing of it runs afterwards. Idempotent."""
+
+    @abc.abstractmethod
+    def kill(self, workload: Workload, signal: int) -> None:
+        """B-4: Send `signal` to the payload's first process. Raises :class:`WrongState` if it is not active."""
+
+    @abc.abstractmethod
+    def delete(self, workload: Workload) -> None:
+        """B-5: Release all that lies outside the workload's folder, and in it what the core could not remove.
+
+        Only called when it is not active. Must succeed on what an interrupted create or delete left.
+        """
+
+    @abc.abstractmethod
+    def status(self, workload: Workload) -> WorkloadStatus:
+        """B-6: What is true now. Quick, never blocks, does not trust a record of the past without looking."""
+
+    def statuses(self, workloads: Sequence[Workload]) -> Mapping[str, WorkloadStatus]:
+        """Status of many by name; override it where asking once is cheaper."""
+        return {workload.name: self.status(workload) for workload in workloads}
+
+    @abc.abstractmethod
+    def wait(self, workload: Workload, timeout: float | None = None) -> Outcome:
+        """B-7: Block until it is not active and return the outcome; at once if it already ended.
+
+        Raises :class:`TimedOut`, and :class:`WrongState` if it was never started.
+        """
+
+    @abc.abstractmethod
+    def logs(
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+    ) -> Iterator[LogRecord]:
+        """B-8: Yield the log, oldest first: of all runs, also of the ended ones.
+
+        `tail` limits it to the last so many lines, `since` (ns) to newer ones; `follow` goes on until the
+        workload is not active.
+        """
+
+
+class Exec(abc.ABC):
+    """More commands inside a running workload."""
+
+    @abc.abstractmethod
+    def exec(
+        self,
+        workload: Workload,
+        command: Sequence[str],
+        streams: Streams,
+        *,
+        env: Mapping[str, str] = {},  # noqa: B006  -- never changed
+        working_dir: str = "",
+        user: str = "",
+    ) -> Outcome:
+        """Run `command` with the caller's streams and wait for it; 126 and 127 as in a shell.
+
+        Raises :class:`WrongState` if the workload is not running. Stopping the workload ends it.
+        """
+
+
+class Attach(abc.ABC):
+    """Foreground runs: the payload's streams are the caller's."""
+
+    @abc.abstractmethod
+    def run_attached(self, workload: Workload, streams: Streams) -> Outcome:
+        """Start it with the caller's streams, byte for byte, and wait for the end.
+
+        The workload and its log survive the caller. When the caller's stdout is closed by its reader,
+        the payload meets SIGPIPE as it would without Volt.
+        """
+
+
+class Freeze(abc.ABC):
+    """Suspend all processes without their knowledge."""
+
+    @abc.abstractmethod
+    def freeze(self, workload: Workload) -> None:
+        """Suspend; a status of ``frozen`` follows. Idempotent."""
+
+    @abc.abstractmethod
+    def thaw(self, workload: Workload) -> None:
+        """Resume. Idempotent."""
+
+
+class StatsSample(msgspec.Struct, frozen=True, kw_only=True):
+    """What a workload uses at one moment."""
+
+    cpu_ns: int
+    memory_bytes: int
+    tasks: int
+
+
+class Stats(abc.ABC):
+    """Measure what it uses."""
+
+    @abc.abstractmethod
+    def stats(self, workload: Workload) -> StatsSample:
+        """Return one sample; raises :class:`WrongState` when it is not active."""
+
+
+class Limits(abc.ABC):
+    """Enforces :class:`~volt_core.models.resources.Resources`: a marker, the spec carries the values."""
+
+
+class Ports(abc.ABC):
+    """Publishes ports: a marker, the spec carries them."""
+
+
+class Snapshot(abc.ABC):
+    """Keep the present content of a workload as a tree of the store."""
+
+    @abc.abstractmethod
+    def snapshot(self, workload: Workload) -> str:
+        """Store the root file system and return the tree's digest."""
+
+
+class Rename(abc.ABC):
+    """Give it another name."""
+
+    @abc.abstractmethod
+    def rename(self, workload: Workload, name: str) -> None:
+        """Rename what lies outside the workload's folder; the workload must not be active."""
+
+
+FACETS: Mapping[Capability, type] = {
+    Capability.EXEC: Exec,
+    Capability.ATTACH: Attach,
+    Capability.FREEZE: Freeze,
+    Capability.STATS: Stats,
+    Capability.LIMITS: Limits,
+    Capability.PORTS: Ports,
+    Capability.SNAPSHOT: Snapshot,
+    Capability.RENAME: Rename,
+}
+
+_T = TypeVar("_T")
+
+
+def capabilities_of(backend: type[Backend]) -> frozenset[Capability]:
+    """Return what a backend class can do, by the facets it inherits."""
+    return frozenset(capability for capability, facet in FACETS.items() if issubclass(backend, facet))
+
+
+def require_capability(backend: Backend, facet: type[_T], act: str) -> _T:
+    """Return `backend` as the facet, or raise :class:`CapabilityMissing` naming the act that needs it."""
+    if isinstance(backend, facet):
+        return backend
+    capability = next(name for name, known in FACETS.items() if known is facet)
+    raise CapabilityMissing(
+        f"Cannot {act}: backend '{backend.NAME}' lacks the capability '{capability}'",
+        hint=f"Run 'volt plugin list' to see which backends can {capability}.",
+    )

@@ -1,0 +1,24 @@
+"""The contract of a section of a compose file that a plugin owns."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from volt_core.models.workload import Workload
+
+
+class ComposeSection(abc.ABC):
+    """One top-level key of a compose file, for example ``vms``."""
+
+    KEY: ClassVar[str]
+    MODEL: ClassVar[type]
+    """The msgspec type that each entry of the section must convert to."""
+
+    @abc.abstractmethod
+    def plan(self, project: str, entries: Mapping[str, Any]) -> Sequence[Workload]:
+        """Return the workloads that the entries (instances of MODEL, by name) mean; pure, no side effect.
+
+        Raises :class:`~volt_core.errors.ComposeError`.
+        """

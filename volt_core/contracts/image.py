@@ -1,0 +1,56 @@
+"""The contract of a source of images."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import msgspec
+
+from volt_core.contracts.backend import Probe
+from volt_core.contracts.progress import Progress
+from volt_core.contracts.store import MtimePolicy, PutResult, Ref, Store
+from volt_core.models.image import ImageConfig
+
+
+class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to fetch.
+
+    `reference` is the text behind the scheme: the suite of a distribution, the path of an archive.
+    """
+
+    scheme: str
+    reference: str
+    variant: str = ""
+    include: tuple[str, ...] = ()
+    """Packages to add, where the source knows packages."""
+    mirror: str = ""
+    mtime: MtimePolicy = MtimePolicy.KEEP
+
+
+class FetchedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree that is now in the store, with its ref, and how it was made."""
+
+    result: PutResult
+    config: ImageConfig
+    source: str
+
+
+class ImageSource(abc.ABC):
+    """Brings root file systems into the store, each file once, nothing unpacked in between."""
+
+    NAME: ClassVar[str]
+    SCHEMES: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def probe(self) -> Probe:
+        """Can this host fetch from here; quick, without network traffic."""
+
+    @abc.abstractmethod
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        """Put the image's tree into `store` under `ref`.
+
+        `ref` comes without digest; the source completes its `meta` through :func:`volt_core.images.meta_of`.
+        Raises :class:`BackendError` when a tool fails, :class:`StoreError` when the content is not acceptable. On failure no ref
+        has moved.
+        """

@@ -1,0 +1,256 @@
+"""The contract of a content-addressed store: put trees, name them, check them out, keep them sound.
+
+A *tree* is a directory with everything below it; its address is the digest of its top record. A
+*ref* is a mutable name for a tree, with a log. What no ref reaches may be removed by :meth:`Store.gc`.
+Every method may be called from several processes at once.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+import msgspec
+
+from volt_core.contracts.progress import SILENT, Progress
+
+
+class MtimePolicy(enum.StrEnum):
+    """What becomes of modification times when a tree is put."""
+
+    KEEP = "keep"
+    CLAMP = "clamp"
+    """Regular files get time 0, so that a rebuilt file with equal content is the same entry."""
+
+
+class CheckoutMode(enum.StrEnum):
+    """How a checkout gets its files."""
+
+    AUTO = "auto"
+    """Reflink where the file system can, else copy. The result is the caller's own."""
+    COPY = "copy"
+    LINK = "link"
+    """Hard links into the store: read-only by contract, for whoever writes would change the store."""
+
+
+class EntryType(enum.StrEnum):
+    """Types of directory entries, by the letters of ``find -type``."""
+
+    FILE = "f"
+    DIRECTORY = "d"
+    SYMLINK = "l"
+    CHARACTER = "c"
+    BLOCK = "b"
+    FIFO = "p"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of a stored tree."""
+
+    path: bytes
+    """Relative to the tree's root; empty for the root itself."""
+    type: EntryType
+    mode: int
+    """Permission bits with set-uid, set-gid and sticky: 0 to 0o7777."""
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int = 0
+    digest: str = ""
+    """Of a file's content, or of a directory's record."""
+    target: bytes = b""
+    device: tuple[int, int] | None = None
+    """Major and minor number."""
+    xattrs: Mapping[str, bytes] = {}
+    hardlink_group: int = 0
+    """Entries of one tree with the same number above 0 are one inode. Numbers are counted per tree."""
+
+
+class PutResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What putting a tree did."""
+
+    digest: str
+    files: int
+    bytes: int
+    """Content bytes of all files, holes included."""
+    new_objects: int
+    new_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+class CheckoutResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkout did."""
+
+    files: int
+    bytes: int
+    linked: int = 0
+    reflinked: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Ref(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A mutable name of a tree."""
+
+    name: str
+    digest: str
+    kind: str = "tree"
+    updated: int = 0
+    """Nanoseconds since the epoch."""
+    meta: Mapping[str, str] = {}
+    """Small texts that belong to the name rather than to the tree, for example an image's configuration."""
+
+
+class RefChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a ref's log; `digest` is None when the ref was deleted."""
+
+    time: int
+    digest: str | None
+    previous: str | None = None
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What verification found."""
+
+    objects: int
+    bytes: int
+    trees: int
+    damaged: tuple[str, ...] = ()
+    """One line each: what is wrong, and which refs use it."""
+
+
+class GcReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What gc removed, or would remove."""
+
+    dry_run: bool
+    objects: int
+    trees: int
+    variants: int
+    bytes: int
+    kept_young: int = 0
+    """Unreferenced, but younger than the grace time."""
+    removed: tuple[str, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds; sizes in bytes."""
+
+    objects: int
+    object_bytes: int
+    variants: int
+    variant_bytes: int
+    trees: int
+    tree_bytes: int
+    refs: int
+    referenced_bytes: int
+    """Sum over all refs of the content bytes of their trees: what it would be without sharing."""
+    links: int
+    free_bytes: int
+
+
+class Store(abc.ABC):
+    """A content-addressed store. The implementation's constructor takes the directory it lives in."""
+
+    NAME: ClassVar[str]
+
+    @abc.abstractmethod
+    def __init__(self, path: Path) -> None:
+        """Open the store at `path`; nothing is written before the first put or ref."""
+
+    @abc.abstractmethod
+    def put_directory(
+        self,
+        source: Path,
+        *,
+        ref: Ref | None = None,
+        exclude: Sequence[str] = (),
+        one_file_system: bool = False,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        """Store the tree at `source`, then point `ref` (its digest is ignored) at it.
+
+        Raises :class:`StoreError` if a file changes while it is read; the store stays as it was.
+        """
+
+    @abc.abstractmethod
+    def put_tar(
+        self,
+        stream: BinaryIO,
+        *,
+        ref: Ref | None = None,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        """Store the tree that the uncompressed tar `stream` describes, reading it once, front to back.
+
+        The stream is taken as hostile. Raises :class:`ArchiveInvalid`; no ref moves then.
+        """
+
+    @abc.abstractmethod
+    def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
+        """Write the tree as a POSIX (pax) tar; equal trees give equal bytes."""
+
+    @abc.abstractmethod
+    def checkout(
+        self,
+        digest: str,
+        destination: Path,
+        *,
+        mode: CheckoutMode = CheckoutMode.AUTO,
+        progress: Progress = SILENT,
+    ) -> CheckoutResult:
+        """Make the tree at `destination`, which must not exist or be an empty directory.
+
+        Raises :class:`ObjectMissing`, :class:`AlreadyExists`, :class:`StoreFull`. On failure what
+        was made is removed again.
+        """
+
+    @abc.abstractmethod
+    def linked_tree(self, digest: str) -> Path:
+        """Return the store's own linked checkout of the tree, made on first use, shared by all, never written."""
+
+    @abc.abstractmethod
+    def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
+        """Yield the entry at `path` and, if it is a directory, what is below it, parents first, names in byte order.
+
+        Raises :class:`NotFoundError` if the tree has no such path. Symlinks are never followed.
+        """
+
+    @abc.abstractmethod
+    def read_file(self, digest: str, path: bytes) -> bytes:
+        """Return the content of one file, following symlinks inside the tree. Raises :class:`NotFoundError`."""
+
+    @abc.abstractmethod
+    def set_ref(self, ref: Ref) -> None:
+        """Point the name at a tree that the store holds; logged, durable when this returns."""
+
+    @abc.abstractmethod
+    def find_ref(self, name: str) -> Ref | None:
+        """Return the ref, or None."""
+
+    @abc.abstractmethod
+    def refs(self, prefix: str = "") -> Iterator[Ref]:
+        """Yield the refs whose name starts with `prefix`, sorted by name."""
+
+    @abc.abstractmethod
+    def delete_ref(self, name: str) -> None:
+        """Drop the name; the log keeps its last value. Raises :class:`RefNotFound`."""
+
+    @abc.abstractmethod
+    def ref_log(self, name: str) -> Sequence[RefChange]:
+        """Return the ref's former values, oldest first; also of a deleted ref."""
+
+    @abc.abstractmethod
+    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+        """Read everything and compare it with its digest."""
+
+    @abc.abstractmethod
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+        """Remove what no ref reaches and what is older than `grace` seconds."""
+
+    @abc.abstractmethod
+    def usage(self) -> Usage:
+        """Count what is stored."""

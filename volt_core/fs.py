@@ -1,0 +1,171 @@
+"""File-system work that must not go wrong: atomic writes, locks, removing trees.
+
+Lock order, to be kept by everyone: a workload's lock, then the index's lock, then the store's own.
+Locks are ``flock`` on files that are never removed; the kernel drops them when their holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_core.errors import Locked
+
+_LOCK_POLL = 0.02
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace the content of `path` so that a reader or a crash sees the old or the new, never a mixture.
+
+    Durable when it returns. The parent directory must exist.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, shared: bool = False, timeout: float = 30.0, what: str = "") -> Iterator[None]:
+    """Hold the lock file at `path`, made if missing, for the length of the block.
+
+    Raises :class:`Locked` after `timeout` seconds; `what` names the thing in the message.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what or str(path))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, operation: int, timeout: float, what: str) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if time.monotonic() >= deadline:
+            raise Locked(
+                f"Cannot lock {what}: another volt holds it for more than {timeout:g} s",
+                hint="Wait for the other command to end, then try again.",
+            )
+        time.sleep(_LOCK_POLL)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody holds the lock at this moment."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove `path` and all below it; nothing there is success.
+
+    Works through directory descriptors, never follows a symlink, opens up directories that their
+    owner may not write (as package managers leave them), and stops at mount points with EBUSY
+    rather than emptying what is mounted there.
+    """
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_entry(parent, path.name, os.fstat(parent).st_dev)
+    finally:
+        os.close(parent)
+
+
+def _remove_entry(parent: int, name: str, device: int) -> None:
+    """Remove one entry iteratively: depth is limited by open descriptors nowhere, as ``..`` leads back."""
+    try:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    names = [name]
+    current = os.dup(parent)
+    try:
+        current = _descend(current, name, device)
+        while True:
+            child = _empty_of_files(current)
+            if child is not None:
+                current = _descend(current, child, device)
+                names.append(child)
+                continue
+            up = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
+            os.close(current)
+            current = up
+            os.rmdir(names.pop(), dir_fd=current)
+            if not names:
+                return
+    finally:
+        os.close(current)
+
+
+def _descend(current: int, name: str, device: int) -> int:
+    """Return a descriptor of the subdirectory, made accessible, and close `current`."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    info = os.stat(name, dir_fd=current, follow_symlinks=False)
+    if info.st_dev != device:
+        raise OSError(errno.EBUSY, "something is mounted there", name)
+    if stat.S_IMODE(info.st_mode) & 0o700 != 0o700 and os.geteuid() != 0:
+        os.chmod(f"/proc/self/fd/{current}/{name}", 0o700)
+    child = os.open(name, flags, dir_fd=current)
+    os.close(current)
+    return child
+
+
+def _empty_of_files(directory: int) -> str | None:
+    """Unlink all but subdirectories; return the name of one subdirectory, or None when it is empty."""
+    subdirectory: str | None = None
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                subdirectory = entry.name
+            else:
+                os.unlink(entry.name, dir_fd=directory)
+    return subdirectory

@@ -1,0 +1,57 @@
+"""How a run of a workload, or of a command in it, ended."""
+
+from __future__ import annotations
+
+import signal as signals
+from typing import Literal
+
+import msgspec
+
+VOLT_FAILED = 125
+CANNOT_EXECUTE = 126
+COMMAND_NOT_FOUND = 127
+_SIGNAL_BASE = 128
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The last outcome of a workload; stored as ``outcome.json`` beside its specification.
+
+    Exactly one of `code` and `signal` is set when the payload ran; neither is when nobody saw
+    its end, in which case `result` is ``lost``. Times are nanoseconds since the epoch.
+    """
+
+    schema: int = 1
+    code: int | None = None
+    signal: int | None = None
+    core_dumped: bool = False
+    oom: bool = False
+    result: Literal["exited", "signaled", "not-started", "lost"] = "exited"
+    reason: str = ""
+    started: int = 0
+    finished: int = 0
+    invocation: str = ""
+
+    @property
+    def exit_status(self) -> int:
+        """The number a shell would show: the code, 128 + signal, or 125 when it is not known."""
+        if self.signal is not None:
+            return _SIGNAL_BASE + self.signal
+        return VOLT_FAILED if self.code is None else self.code
+
+    @property
+    def clean(self) -> bool:
+        """Whether the payload ended by itself with 0, or on the signal that a stop sends."""
+        return self.code == 0 or self.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGKILL)
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by {signal_name(self.signal)}"
+        return f"exited with {self.code}" if self.code is not None else self.reason or self.result
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15, and ``SIG42`` for a number without a name."""
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
