@@ -14,7 +14,6 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
 
 import msgspec
@@ -123,7 +122,8 @@ class Backend(abc.ABC):
         """B-1: Prepare everything in the workload's folder so that a start is all that is missing.
 
         The folder exists and is empty but for files of the core. Refuses with
-        :class:`CapabilityMissing` a spec that asks for a facet the backend lacks. When it raises, the core removes the folder.
+        :class:`CapabilityMissing` a spec that asks for a facet the backend lacks. When it raises, the
+        core removes the folder.
         """
 
     @abc.abstractmethod
@@ -185,7 +185,7 @@ class Exec(abc.ABC):
         command: Sequence[str],
         streams: Streams,
         *,
-        env: Mapping[str, str] = {},  # noqa: B006  -- never changed
+        env: Mapping[str, str] = {},
         working_dir: str = "",
         user: str = "",
     ) -> Outcome:
@@ -235,11 +235,11 @@ class Stats(abc.ABC):
         """Return one sample; raises :class:`WrongState` when it is not active."""
 
 
-class Limits(abc.ABC):
+class Limits:
     """Enforces :class:`~volt_core.models.resources.Resources`: a marker, the spec carries the values."""
 
 
-class Ports(abc.ABC):
+class Ports:
     """Publishes ports: a marker, the spec carries them."""
 
 

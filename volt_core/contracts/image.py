@@ -50,7 +50,7 @@ class ImageSource(abc.ABC):
     def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
         """Put the image's tree into `store` under `ref`.
 
-        `ref` comes without digest; the source completes its `meta` through :func:`volt_core.images.meta_of`.
-        Raises :class:`BackendError` when a tool fails, :class:`StoreError` when the content is not acceptable. On failure no ref
-        has moved.
+        `ref` comes without digest; the source adds the image's configuration to its `meta`. Raises
+        :class:`BackendError` when a tool fails, :class:`StoreError` when the content is not acceptable.
+        On failure no ref has moved.
         """
