@@ -60,6 +60,8 @@ cmd_install() {
     mkdir -p "$prefix" "$LINK_DIR"
     : >>"$prefix/$RECORD"
     [ -x "$prefix/bin/pip" ] || "$python" -m venv --clear "$prefix"
+    # The start scripts of older pips import re: a third of the time of volt --version.
+    logged "$prefix/bin/python" -m pip install --upgrade 'pip>=25'
     logged "$prefix/bin/pip" install --upgrade "$scratch"/wheels/*.whl
     # The same version again is not the same code: pip would keep what is there.
     logged "$prefix/bin/pip" install --force-reinstall --no-deps "$scratch"/wheels/*.whl

@@ -1,1 +1,1 @@
-"""Volt plugin: nspawn."""
+"""Volt plugin: containers under systemd-nspawn."""

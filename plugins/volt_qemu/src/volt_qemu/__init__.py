@@ -1,1 +1,1 @@
-"""Volt plugin: qemu."""
+"""Volt plugin: virtual machines under QEMU."""
