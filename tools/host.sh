@@ -22,6 +22,7 @@ packages_of() {
             git:git
             libcap2-bin:setcap
             procps:ps
+            shellcheck:shellcheck
             uidmap:newuidmap
             xfsprogs:mkfs.xfs
             xz-utils:xz
