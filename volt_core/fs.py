@@ -1,7 +1,8 @@
 """File-system work that must not go wrong: atomic writes, locks, removing trees.
 
 Lock order, to be kept by everyone: a workload's lock, then the index's lock, then the store's own.
-Locks are ``flock`` on files that are never removed; the kernel drops them when their holder dies.
+Locks are ``flock``: the kernel drops them when their holder dies. Only the holder may remove a lock
+file; whoever waited for it notices that the name now means another file, or none, and starts over.
 """
 
 from __future__ import annotations
@@ -59,29 +60,40 @@ def lock(path: Path, *, shared: bool = False, timeout: float = 30.0, what: str =
 
     Raises :class:`Locked` after `timeout` seconds; `what` names the thing in the message.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what or str(path))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int, operation: int, timeout: float, what: str) -> None:
     deadline = time.monotonic() + timeout
+    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+            if _try_lock(descriptor, operation) and _is_still(descriptor, path):
+                yield
+                return
+        finally:
+            os.close(descriptor)
         if time.monotonic() >= deadline:
             raise Locked(
-                f"Cannot lock {what}: another volt holds it for more than {timeout:g} s",
+                f"Cannot lock {what or path}: another volt holds it for more than {timeout:g} s",
                 hint="Wait for the other command to end, then try again.",
             )
         time.sleep(_LOCK_POLL)
+
+
+def _try_lock(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Tell whether `path` still names the open file: its last holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def is_locked(path: Path) -> bool:

@@ -100,7 +100,7 @@ class VoltPaths(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def locks(self) -> Path:
-        """Lock files; never removed, because a removed lock file locks nothing."""
+        """Lock files; see :mod:`volt_core.fs` for their order and who may remove one."""
         return self.lib / "locks"
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
 
 import msgspec
@@ -199,11 +199,12 @@ class Attach(abc.ABC):
     """Foreground runs: the payload's streams are the caller's."""
 
     @abc.abstractmethod
-    def run_attached(self, workload: Workload, streams: Streams) -> Outcome:
+    def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
         """Start it with the caller's streams, byte for byte, and wait for the end.
 
-        The workload and its log survive the caller. When the caller's stdout is closed by its reader,
-        the payload meets SIGPIPE as it would without Volt.
+        Calls `started` once, when the payload runs or turned out not to: the core then releases the
+        workload's lock, so that others can stop it. The workload and its log survive the caller. When the
+        caller's stdout is closed by its reader, the payload meets SIGPIPE as it would without Volt.
         """
 
 
@@ -270,12 +271,13 @@ FACETS: Mapping[Capability, type] = {
     Capability.RENAME: Rename,
 }
 
-_T = TypeVar("_T")
-
 
 def capabilities_of(backend: type[Backend]) -> frozenset[Capability]:
     """Return what a backend class can do, by the facets it inherits."""
     return frozenset(capability for capability, facet in FACETS.items() if issubclass(backend, facet))
+
+
+_T = TypeVar("_T")
 
 
 def require_capability(backend: Backend, facet: type[_T], act: str) -> _T:
@@ -284,6 +286,6 @@ def require_capability(backend: Backend, facet: type[_T], act: str) -> _T:
         return backend
     capability = next(name for name, known in FACETS.items() if known is facet)
     raise CapabilityMissing(
-        f"Cannot {act}: backend '{backend.NAME}' lacks the capability '{capability}'",
-        hint=f"Run 'volt plugin list' to see which backends can {capability}.",
+        f"Cannot {act}: backend '{backend.NAME}' has no '{capability}'",
+        hint="Run 'volt plugin list' to see which backends have it.",
     )

@@ -1,0 +1,154 @@
+"""Images of Debian and Ubuntu, made by mmdebstrap or debootstrap: neither is written again here.
+
+mmdebstrap writes a tar to its standard output, which goes into the store as it comes: no directory is
+unpacked in between, and no root is needed where user namespaces are. debootstrap needs root and a
+directory, which is put into the store and removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from volt_core import fs, run
+from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, Progress, PutResult, Ref, Store
+from volt_core.errors import BackendUnavailable, UsageError
+from volt_core.images import records
+from volt_core.images.mirrors import host_sources, mirror_lines, os_release
+from volt_core.models.image import ImageConfig
+from volt_core.names import shown
+from volt_core.workloads.specs import DEFAULT_PATH
+
+_SUITE = re.compile(r"^[a-z][a-z0-9.-]{0,40}\Z")
+_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.:-]{0,100}\Z")
+_VARIANTS = ("minbase", "buildd", "essential", "apt", "required", "important", "standard")
+_DEFAULT_VARIANT = "minbase"
+_TIME_LIMIT = 3600.0
+_CONFIG = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/bash",))
+
+
+class BootstrapSource(ImageSource):
+    """``debian:SUITE`` and ``ubuntu:SUITE``."""
+
+    NAME = "bootstrap"
+    SCHEMES = ("debian", "ubuntu")
+
+    def probe(self) -> Probe:
+        """Whether a bootstrap tool is there."""
+        if run.find_program("mmdebstrap"):
+            return Probe.yes("mmdebstrap")
+        if run.find_program("debootstrap"):
+            if os.geteuid() == 0:
+                return Probe.yes("debootstrap")
+            return Probe.no("debootstrap needs root", "Install mmdebstrap, or run volt as root.")
+        return Probe.no("neither mmdebstrap nor debootstrap is installed", "Install the package mmdebstrap.")
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        """Bootstrap the suite into the store; the ref moves when the tool has ended well."""
+        _check(request)
+        probe = self.probe()
+        if not probe.available:
+            raise BackendUnavailable(
+                f"Cannot pull '{request.scheme}:{request.reference}': {probe.reason}", hint=probe.hint
+            )
+        make = _by_mmdebstrap if probe.version == "mmdebstrap" else _by_debootstrap
+        result = make(request, store, progress)
+        source = f"{request.scheme}:{request.reference} by {probe.version}, {request.variant or _DEFAULT_VARIANT}"
+        if request.include:
+            source += f", with {' '.join(request.include)}"
+        store.set_ref(records.complete(ref, result, _CONFIG, source))
+        return FetchedImage(result=result, config=_CONFIG, source=source)
+
+
+def build_mmdebstrap_argv(request: ImageRequest, sources: list[str]) -> list[str]:
+    """Return the command line; the tar goes to stdout. Without `sources` the tool takes its default mirror."""
+    argv = [
+        "mmdebstrap",
+        "--format=tar",
+        f"--variant={request.variant or _DEFAULT_VARIANT}",
+        # Device nodes cannot be made in a user namespace, and a container gets its own /dev.
+        "--skip=output/dev",
+    ]
+    if request.include:
+        argv.append(f"--include={','.join(request.include)}")
+    return [*argv, request.reference, "-", *sources]
+
+
+def build_debootstrap_argv(request: ImageRequest, target: str, mirror: str) -> list[str]:
+    """Return the command line of the fallback."""
+    argv = ["debootstrap", f"--variant={request.variant or _DEFAULT_VARIANT}"]
+    if request.include:
+        argv.append(f"--include={','.join(request.include)}")
+    return [*argv, request.reference, target, *([mirror] if mirror else [])]
+
+
+def _check(request: ImageRequest) -> None:
+    if not _SUITE.match(request.reference):
+        raise UsageError(
+            f"Invalid suite {shown(request.reference)}", hint=f"Try {request.scheme}:bookworm or the like."
+        )
+    if request.variant and request.variant not in _VARIANTS:
+        raise UsageError(f"Unknown variant {shown(request.variant)}", hint=f"Known are {', '.join(_VARIANTS)}.")
+    for package in request.include:
+        if not _PACKAGE.match(package):
+            raise UsageError(f"Invalid package name {shown(package)}", hint="Separate names by commas.")
+    if request.mirror and not re.match(r"^[a-z][a-z+]*:/[^\s]+\Z", request.mirror):
+        raise UsageError(f"Invalid mirror {shown(request.mirror)}", hint="Give its URL.")
+
+
+def _sources(request: ImageRequest) -> list[str]:
+    """Return what to give the tool as mirrors: the user's, else the host's if it runs the same distribution."""
+    if request.mirror:
+        return [request.mirror]
+    release = os_release()
+    if release.get("ID") != request.scheme:
+        return []
+    return mirror_lines(request.reference, release.get("VERSION_CODENAME", ""), host_sources())
+
+
+def _by_mmdebstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:
+    argv = build_mmdebstrap_argv(request, _sources(request))
+    progress.begin(f"bootstrapping {request.scheme}:{request.reference}")
+    with tempfile.TemporaryFile() as errors:
+        with run.start(argv, stdout=run.PIPE, stderr=errors) as process:
+            if process.stdout is None:
+                raise AssertionError("a pipe was asked for")
+            failed: Exception | None = None
+            try:
+                result = store.put_tar(cast(BinaryIO, process.stdout), mtime=request.mtime, progress=progress)
+                _drain(process.stdout)
+            except Exception as error:  # judged below: a tool that fails also cuts its tar short
+                failed = error
+                process.stdout.close()
+            status = process.wait(_TIME_LIMIT)
+        if status > 0:
+            errors.seek(0)
+            raise run.failure(argv, status, errors.read()) from failed
+        if failed is not None:
+            raise failed
+    return result
+
+
+def _by_debootstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:
+    mirrors = [line.split()[-3] for line in _sources(request) if " " in line] or [request.mirror]
+    with tempfile.TemporaryDirectory(prefix="volt-bootstrap-", ignore_cleanup_errors=True) as folder:
+        target = Path(folder) / "root"
+        progress.begin(f"bootstrapping {request.scheme}:{request.reference}")
+        run.run(build_debootstrap_argv(request, str(target), mirrors[0]), timeout=_TIME_LIMIT)
+        fs.remove_tree(target / "dev")
+        (target / "dev").mkdir(0o755)
+        archives = target / "var/cache/apt/archives"
+        for package in archives.glob("*.deb"):
+            package.unlink()
+        result = store.put_directory(target, mtime=request.mtime, progress=progress)
+        fs.remove_tree(target)
+    return result
+
+
+def _drain(stream: IO[bytes]) -> None:
+    """Read what follows the end of the archive, so that the writer does not die of a closed pipe."""
+    while stream.read(64 * 1024):
+        pass

@@ -1,0 +1,5 @@
+"""Workloads of all kinds: their folders, their index, and their life cycle over any backend."""
+
+from volt_core.workloads.manager import Workloads
+
+__all__ = ["Workloads"]

@@ -1,0 +1,128 @@
+"""A workload's folder is the truth about it; this module keeps the order in which it comes and goes.
+
+Create:  1. the use ref pins the image's tree   2. the folder   3. ``env``   4. what the backend prepares
+         5. ``container.json`` (the commit: from here on the workload exists)
+Delete:  1. what the backend holds outside the folder   2. ``container.json`` is removed (the commit)
+         3. the folder   4. the use ref
+
+A reader knows a workload by its truth file alone, so any prefix of either list is a consistent state.
+What an interrupted command leaves is a folder without truth: :meth:`Folders.leftovers` finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from volt_core import fs
+from volt_core.errors import StateCorrupt
+from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
+from volt_core.paths import VoltPaths
+from volt_core.state import StateFile
+
+_WORKLOADS = StateFile(Workload)
+_ENV = "env"
+
+
+class Folders:
+    """Reads and writes the folders of one instance. Callers hold the workload's lock for any change."""
+
+    def __init__(self, paths: VoltPaths) -> None:
+        self._paths = paths
+
+    def find(self, name: str) -> Workload | None:
+        """Return the workload of that name, whatever its kind, or None."""
+        for kind in Kind:
+            workload = _WORKLOADS.find(self._paths.truth(kind, name))
+            if workload is not None:
+                return self._with_env(workload)
+        return None
+
+    def read_all(self) -> Iterator[Workload | StateCorrupt]:
+        """Yield every workload, sorted by kind and name; a damaged one as the error that says so.
+
+        Environment values are left out: nobody lists them.
+        """
+        for kind in Kind:
+            for name in self._names(kind):
+                try:
+                    workload = _WORKLOADS.find(self._paths.truth(kind, name))
+                except StateCorrupt as error:
+                    yield error
+                    continue
+                if workload is not None:
+                    yield workload
+
+    def leftovers(self) -> Iterator[tuple[Kind, str]]:
+        """Yield folders without truth: of creates and deletes that are under way, or were interrupted."""
+        for kind in Kind:
+            for name in self._names(kind):
+                if not self._paths.truth(kind, name).exists():
+                    yield kind, name
+
+    def make(self, kind: Kind, name: str) -> Path:
+        """Make an empty folder for a workload to be; what an interrupted create left there is removed."""
+        folder = self._paths.workload(kind, name)
+        fs.remove_tree(folder)
+        folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # Others may pass through to bind mounts and sockets they know of, and list nothing.
+        folder.mkdir(mode=0o711)
+        return folder
+
+    def write_env(self, workload: Workload) -> None:
+        """Write environment values to their own file, readable by the owner alone."""
+        env = _env_of(workload)
+        path = self._paths.workload(workload.kind, workload.name) / _ENV
+        fs.write_atomic(path, msgspec.json.encode(dict(env), order="sorted") + b"\n", mode=0o600)
+
+    def commit(self, workload: Workload) -> None:
+        """Write the truth: from now on the workload exists."""
+        _WORKLOADS.write(self._paths.truth(workload.kind, workload.name), _without_env(workload), mode=0o644)
+
+    def retire(self, kind: Kind, name: str) -> None:
+        """Remove the truth: from now on the workload does not exist, whatever is still in the folder."""
+        path = self._paths.truth(kind, name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            fs.sync_directory(path.parent)
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Remove the folder and what is in it."""
+        fs.remove_tree(self._paths.workload(kind, name))
+
+    def _names(self, kind: Kind) -> list[str]:
+        try:
+            return sorted(os.listdir(self._paths.workloads(kind)))
+        except FileNotFoundError:
+            return []
+
+    def _with_env(self, workload: Workload) -> Workload:
+        path = self._paths.workload(workload.kind, workload.name) / _ENV
+        try:
+            env = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return workload
+        except PermissionError:
+            # A reader without rights to secrets still learns everything else.
+            return workload
+        except msgspec.DecodeError as error:
+            raise StateCorrupt(f"Environment file '{path}' is damaged: {error}") from error
+        return _replace_env(workload, env)
+
+
+def _env_of(workload: Workload) -> Mapping[str, str]:
+    return workload.spec.env if isinstance(workload.spec, ContainerSpec | ServiceSpec) else {}
+
+
+def _replace_env(workload: Workload, env: Mapping[str, str]) -> Workload:
+    if not isinstance(workload.spec, ContainerSpec | ServiceSpec):
+        return workload
+    return msgspec.structs.replace(workload, spec=msgspec.structs.replace(workload.spec, env=env))
+
+
+def _without_env(workload: Workload) -> Workload:
+    return _replace_env(workload, {})

@@ -1,0 +1,367 @@
+"""The life cycle of workloads, the same for every kind and backend.
+
+This is where names are checked, locks are held, trees are pinned, folders come and go, and states
+decide what is allowed. Backends do the work in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from volt_core import fs
+from volt_core.contracts import (
+    Attach,
+    Backend,
+    BackendContext,
+    Exec,
+    Freeze,
+    Limits,
+    LogRecord,
+    Ports,
+    Ref,
+    Store,
+    Streams,
+    capabilities_of,
+)
+from volt_core.contracts.backend import FACETS
+from volt_core.errors import (
+    AlreadyExists,
+    BackendUnavailable,
+    CapabilityMissing,
+    InvalidName,
+    Locked,
+    RefNotFound,
+    StateCorrupt,
+    StateError,
+    VoltError,
+    WorkloadNotFound,
+    WrongState,
+)
+from volt_core.models.outcome import Outcome
+from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
+from volt_core.names import check_name
+from volt_core.paths import VoltPaths
+from volt_core.plugins import Plugins
+from volt_core.workloads import index
+from volt_core.workloads.folders import Folders
+
+_T = TypeVar("_T")
+_LOCK_TIMEOUT = 60.0
+USE_PREFIX = "use/"
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload and how it is."""
+
+    workload: Workload
+    status: WorkloadStatus
+
+
+class Workloads:
+    """All workloads of one instance.
+
+    Args:
+        paths, plugins: the instance and the installed plugins.
+        store: called when the store is first needed; listing never needs it.
+        preferred: the container backend that the configuration asks for, or empty.
+    """
+
+    def __init__(self, paths: VoltPaths, plugins: Plugins, store: Callable[[], Store], preferred: str = "") -> None:
+        self._paths = paths
+        self._plugins = plugins
+        self._store = store
+        self._preferred = preferred
+        self._folders = Folders(paths)
+
+    def choose_backend(self, kind: Kind, name: str = "") -> type[Backend]:
+        """Return the backend to use: the named one, the configured one, else the best whose probe succeeds.
+
+        Raises :class:`BackendUnavailable` with every candidate's reason.
+        """
+        name = name or (self._preferred if kind is Kind.CONTAINER else "")
+        if name:
+            candidates = [self._plugins.backend(name)]
+        else:
+            known = (backend for backend in self._plugins.backends().values() if backend.KIND is kind)
+            candidates = sorted(known, key=lambda backend: (-backend.PRIORITY, backend.NAME))
+        reasons = []
+        for backend in candidates:
+            probe = backend.probe()
+            if probe.available and backend.KIND is kind:
+                return backend
+            reason = probe.reason or f"it runs a {backend.KIND}, not a {kind}"
+            reasons.append(f"{backend.NAME}: {reason}" + (f" ({probe.hint})" if probe.hint else ""))
+        subject = f"Backend '{name}' cannot be used here" if name else f"No backend can run a {kind} here"
+        raise BackendUnavailable(subject, details="\n".join(reasons), hint="Run 'volt doctor' to see what is missing.")
+
+    def create(
+        self,
+        name: str,
+        spec: Spec,
+        *,
+        kind: Kind = Kind.CONTAINER,
+        backend: str = "",
+        labels: Mapping[str, str] | None = None,
+        auto_remove: bool = False,
+    ) -> Workload:
+        """Create a workload; when this raises, nothing of it is left."""
+        check_name(name)
+        chosen = self.choose_backend(kind, backend)
+        self._require_facets(chosen, spec)
+        workload = Workload(
+            name=name,
+            id=uuid.uuid4().hex,
+            kind=kind,
+            backend=chosen.NAME,
+            spec=spec,
+            created=time.time_ns(),
+            labels=labels or {},
+            auto_remove=auto_remove,
+        )
+        self._paths.prepare()
+        self.sweep()
+        with self._locked(name):
+            existing = self._folders.find(name)
+            if existing is not None:
+                raise AlreadyExists(
+                    f"Cannot create {kind} '{name}': a {existing.kind} of that name exists",
+                    hint=f"Choose another name, or delete it: volt delete {name}.",
+                )
+            instance = self._instance(chosen)
+            try:
+                self._pin(workload)
+                self._folders.make(kind, name)
+                self._folders.write_env(workload)
+                instance.create(workload)
+                self._folders.commit(workload)
+            except BaseException:
+                with contextlib.suppress(VoltError):
+                    instance.delete(workload)
+                self._forget(kind, name)
+                raise
+        index.rebuild(self._paths, self._folders)
+        self._tell("create", workload)
+        return workload
+
+    def start(self, name: str) -> None:
+        """Start it, detached. Raises :class:`WrongState` if it is active."""
+        with self._locked(name):
+            workload, backend = self._startable(name)
+            backend.start(workload)
+        self._tell("start", workload)
+
+    def run_attached(self, name: str, streams: Streams) -> Outcome:
+        """Start it with the caller's streams and wait for the end."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._locked(name))
+            workload, backend = self._startable(name)
+            attach = self._facet(backend, Attach, "run in the foreground")
+            return attach.run_attached(workload, streams, stack.close)
+
+    def stop(self, name: str, timeout: float | None = None) -> None:
+        """Stop it; nothing to stop is success."""
+        with self._locked(name):
+            workload, backend = self._existing(name)
+            backend.stop(workload, workload.spec.stop_timeout if timeout is None else timeout)
+        self._tell("stop", workload)
+
+    def restart(self, name: str, timeout: float | None = None) -> None:
+        """Stop it if it runs, then start it."""
+        self.stop(name, timeout)
+        self.start(name)
+
+    def kill(self, name: str, signal: int) -> None:
+        """Send a signal to its first process. Raises :class:`WrongState` if it is not active."""
+        workload, backend = self._existing(name)
+        backend.kill(workload, signal)
+        self._tell("kill", workload)
+
+    def freeze(self, name: str) -> None:
+        """Suspend it."""
+        with self._locked(name):
+            workload, backend = self._existing(name)
+            self._facet(backend, Freeze, "freeze").freeze(workload)
+
+    def thaw(self, name: str) -> None:
+        """Resume it."""
+        with self._locked(name):
+            workload, backend = self._existing(name)
+            self._facet(backend, Freeze, "thaw").thaw(workload)
+
+    def delete(self, name: str, *, force: bool = False) -> None:
+        """Delete it; one that is active only with `force`."""
+        with self._locked(name):
+            try:
+                workload, backend = self._existing(name)
+            except StateError:
+                if not force:
+                    raise
+                self._delete_damaged(name)
+            else:
+                if backend.status(workload).status.active:
+                    if not force:
+                        raise WrongState(
+                            f"Cannot delete {workload.kind} '{name}': it is running",
+                            hint=f"Stop it first: volt stop {name}; or use --force.",
+                        )
+                    backend.stop(workload, 0)
+                backend.delete(workload)
+                self._forget(workload.kind, name)
+                self._tell("delete", workload)
+        index.rebuild(self._paths, self._folders)
+
+    def wait(self, name: str, timeout: float | None = None) -> Outcome:
+        """Wait until it is not active; return how it ended."""
+        workload, backend = self._existing(name)
+        return backend.wait(workload, timeout)
+
+    def exec(
+        self,
+        name: str,
+        command: Sequence[str],
+        streams: Streams,
+        *,
+        env: Mapping[str, str] | None = None,
+        working_dir: str = "",
+        user: str = "",
+    ) -> Outcome:
+        """Run a command in it with the caller's streams and wait for its end."""
+        workload, backend = self._existing(name)
+        runner = self._facet(backend, Exec, "run a command")
+        return runner.exec(workload, command, streams, env=env or {}, working_dir=working_dir, user=user)
+
+    def logs(self, name: str, *, follow: bool = False, tail: int | None = None, since: int = 0) -> Iterator[LogRecord]:
+        """Yield its log; see :meth:`Backend.logs`."""
+        workload, backend = self._existing(name)
+        return backend.logs(workload, follow=follow, tail=tail, since=since)
+
+    def get(self, name: str) -> Listed:
+        """Return one workload and how it is. Raises :class:`WorkloadNotFound`."""
+        workload, backend = self._existing(name)
+        return Listed(workload=workload, status=backend.status(workload))
+
+    def all(self) -> list[Listed]:
+        """Return all workloads, sorted by kind and name; damaged or orphaned ones are listed as failed."""
+        by_backend: dict[str, list[Workload]] = {}
+        for found in self._folders.read_all():
+            if isinstance(found, Workload):
+                by_backend.setdefault(found.backend, []).append(found)
+        listed = []
+        for name, workloads in by_backend.items():
+            try:
+                statuses = self._instance(self._plugins.backend(name)).statuses(workloads)
+            except VoltError as error:
+                broken = WorkloadStatus(status=Status.FAILED, note=str(error))
+                statuses = dict.fromkeys((workload.name for workload in workloads), broken)
+            listed += [Listed(workload=workload, status=statuses[workload.name]) for workload in workloads]
+        return sorted(listed, key=lambda item: (item.workload.kind, item.workload.name))
+
+    def damaged(self) -> list[StateCorrupt]:
+        """Return an error for each workload whose state file cannot be read."""
+        return [found for found in self._folders.read_all() if isinstance(found, StateCorrupt)]
+
+    def sweep(self) -> None:
+        """Clear away what interrupted commands left, and ended workloads that asked to be removed.
+
+        What another command is working on is left alone: its lock is held.
+        """
+        for kind, name in list(self._folders.leftovers()):
+            self._clear(kind, name)
+        for ref in list(self._store().refs(USE_PREFIX)):
+            _, kind_name, name = ref.name.split("/", 2)
+            if kind_name in set(Kind) and not self._paths.truth(Kind(kind_name), name).exists():
+                self._clear(Kind(kind_name), name)
+        for found in self._folders.read_all():
+            if isinstance(found, Workload) and found.auto_remove:
+                with contextlib.suppress(VoltError):
+                    if self.get(found.name).status.status in (Status.STOPPED, Status.FAILED):
+                        self.delete(found.name)
+
+    def _clear(self, kind: Kind, name: str) -> None:
+        with contextlib.suppress(Locked, InvalidName), self._locked(name, timeout=0):
+            if not self._paths.truth(kind, name).exists():
+                self._forget(kind, name)
+
+    def _delete_damaged(self, name: str) -> None:
+        """Delete a workload whose truth cannot be read: every backend is asked to let go of it."""
+        kind = next(kind for kind in Kind if self._paths.truth(kind, name).exists())
+        spec = ContainerSpec(image="", root="", command=())
+        for backend in self._plugins.backends().values():
+            stand_in = Workload(name=name, id="", kind=kind, backend=backend.NAME, spec=spec, created=0)
+            if backend.KIND is kind:
+                with contextlib.suppress(VoltError):
+                    instance = self._instance(backend)
+                    instance.stop(stand_in, 0)
+                    instance.delete(stand_in)
+        self._forget(kind, name)
+
+    def _forget(self, kind: Kind, name: str) -> None:
+        """Remove truth, folder, use ref and lock file, in this order; the lock is held."""
+        self._folders.retire(kind, name)
+        self._folders.remove(kind, name)
+        with contextlib.suppress(RefNotFound):
+            self._store().delete_ref(f"{USE_PREFIX}{kind}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._lock_path(name))
+
+    def _pin(self, workload: Workload) -> None:
+        if isinstance(workload.spec, ContainerSpec | VmSpec):
+            ref = Ref(name=f"{USE_PREFIX}{workload.kind}/{workload.name}", digest=workload.spec.root, kind="use")
+            self._store().set_ref(ref)
+
+    def _existing(self, name: str) -> tuple[Workload, Backend]:
+        workload = self._folders.find(check_name(name))
+        if workload is None:
+            raise WorkloadNotFound(f"No workload is named '{name}'", hint="Run 'volt ps --all' to see all names.")
+        return workload, self._instance(self._plugins.backend(workload.backend))
+
+    def _startable(self, name: str) -> tuple[Workload, Backend]:
+        workload, backend = self._existing(name)
+        if backend.status(workload).status.active:
+            raise WrongState(
+                f"Cannot start {workload.kind} '{name}': it is already running",
+                hint=f"Use 'volt restart {name}' to start it anew.",
+            )
+        return workload, backend
+
+    def _instance(self, backend: type[Backend]) -> Backend:
+        return backend(BackendContext(paths=self._paths, store=self._store()))
+
+    def _require_facets(self, backend: type[Backend], spec: Spec) -> None:
+        if isinstance(spec, ContainerSpec):
+            if spec.ports and not issubclass(backend, Ports):
+                raise self._missing(backend, Ports, "publish ports")
+            if spec.resources.limited and not issubclass(backend, Limits):
+                raise self._missing(backend, Limits, "limit resources")
+
+    def _facet(self, backend: Backend, facet: type[_T], act: str) -> _T:
+        if isinstance(backend, facet):
+            return backend
+        raise self._missing(type(backend), facet, act)
+
+    def _missing(self, backend: type[Backend], facet: type, act: str) -> CapabilityMissing:
+        """Return the error that names the facet and the backends that have it."""
+        capability = next(name for name, known in FACETS.items() if known is facet)
+        others = [name for name, other in self._plugins.backends().items() if capability in capabilities_of(other)]
+        hint = f"Backends that can: {', '.join(others)}." if others else "No installed backend can."
+        return CapabilityMissing(f"Cannot {act}: backend '{backend.NAME}' has no '{capability}'", hint=hint)
+
+    def _lock_path(self, name: str) -> os.PathLike[str]:
+        return self._paths.locks / f"workload-{name}"
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, timeout: float = _LOCK_TIMEOUT) -> Iterator[None]:
+        check_name(name)
+        self._paths.prepare()
+        with fs.lock(self._paths.locks / f"workload-{name}", timeout=timeout, what=f"workload '{name}'"):
+            yield
+
+    def _tell(self, event: str, workload: Workload) -> None:
+        self._plugins.call("volt_after_event", event=event, workload=workload)

@@ -1,0 +1,143 @@
+"""From an image's defaults and a user's options to what a container runs; the rules are Docker's."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from volt_core.errors import InvalidSpec
+from volt_core.models.image import Image
+from volt_core.models.mount import Mount
+from volt_core.models.network import PublishedPort
+from volt_core.models.resources import Resources
+from volt_core.models.workload import ContainerSpec
+from volt_core.names import shown
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_PORT = re.compile(r"^(?:(?:(\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]):)?(\d*):)?(\d+)(?:/(tcp|udp))?\Z")
+
+
+class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user may say about a container beside its image; empty means the image's default."""
+
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    resources: Resources = Resources()
+    read_only: bool = False
+    tty: bool = False
+    stdin_open: bool = False
+    stop_signal: str = ""
+    stop_timeout: float = 10.0
+
+
+def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSpec:
+    """Return the complete spec. Raises :class:`InvalidSpec`."""
+    config = image.config
+    command = (*config.entrypoint, *(options.command or config.cmd))
+    if not command:
+        raise InvalidSpec(f"Image '{image.name}' has no default command", hint="Name one behind the image.")
+    if any("\0" in word for word in command):
+        raise InvalidSpec("A command cannot hold a NUL character")
+    working_dir = options.working_dir or config.working_dir or "/"
+    if not working_dir.startswith("/"):
+        raise InvalidSpec(f"Working directory {shown(working_dir)} is not absolute", hint="Start it with '/'.")
+    targets = [mount.target for mount in options.mounts]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise InvalidSpec(f"Two mounts have the target {shown(target)}", hint="Leave one out.")
+    stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
+    parse_signal(stop_signal)
+    if options.stop_timeout < 0:
+        raise InvalidSpec("The stop timeout is negative", hint="Give it in seconds; 0 kills at once.")
+    return ContainerSpec(
+        image=image.name,
+        root=image.digest,
+        command=command,
+        env={"PATH": DEFAULT_PATH, **parse_env(config.env, {}), **options.env},
+        working_dir=posixpath.normpath(working_dir),
+        user=options.user or config.user,
+        hostname=options.hostname,
+        mounts=options.mounts,
+        ports=options.ports,
+        resources=options.resources,
+        read_only=options.read_only,
+        tty=options.tty,
+        stdin_open=options.stdin_open,
+        stop_signal=stop_signal,
+        stop_timeout=options.stop_timeout,
+    )
+
+
+def parse_env(words: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Parse ``NAME=VALUE``; a bare ``NAME`` takes its value from `environ`, or is left out if it has none."""
+    result: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise InvalidSpec(f"Invalid environment variable {shown(word)}", hint="Write it as NAME=VALUE.")
+        if equals:
+            result[name] = value
+        elif name in environ:
+            result[name] = environ[name]
+    return result
+
+
+def parse_signal(text: str) -> int:
+    """Return the number of a signal given as ``TERM``, ``SIGTERM`` or ``15``. Raises :class:`InvalidSpec`."""
+    if text.isdigit():
+        number = int(text)
+        if 1 <= number < signal.NSIG:
+            return number
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    known = signal.Signals.__members__.get(name)
+    if known is None:
+        raise InvalidSpec(f"Unknown signal {shown(text)}", hint="Use a name such as TERM or a number from 1 to 64.")
+    return known.value
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as ``512m`` or ``1.5G`` (powers of 1024). Raises :class:`InvalidSpec`."""
+    match = _SIZE.match(text)
+    if match is None:
+        raise InvalidSpec(f"Invalid size {shown(text)}", hint="Write a number and a unit: 512M, 1.5G.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_port(text: str) -> PublishedPort:
+    """Parse ``[[ADDRESS:]HOST_PORT:]PORT[/tcp|udp]`` as ``-p`` takes it. Raises :class:`InvalidSpec`."""
+    match = _PORT.match(text)
+    numbers = [int(match[2] or match[3]), int(match[3])] if match else []
+    if match is None or not all(0 < number < 65536 for number in numbers):
+        raise InvalidSpec(
+            f"Invalid port {shown(text)}", hint="Write it as HOST_PORT:PORT or ADDRESS:HOST_PORT:PORT/udp."
+        )
+    return PublishedPort(
+        host_port=numbers[0],
+        port=numbers[1],
+        host_address=(match[1] or "").strip("[]"),
+        protocol="udp" if match[4] == "udp" else "tcp",
+    )
+
+
+def parse_labels(words: Sequence[str]) -> dict[str, str]:
+    """Parse ``KEY=VALUE`` and bare ``KEY``. Raises :class:`InvalidSpec`."""
+    labels: dict[str, str] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if not key:
+            raise InvalidSpec(f"Invalid label {shown(word)}", hint="Write it as KEY=VALUE.")
+        labels[key] = value
+    return labels
