@@ -1,0 +1,16 @@
+"""What the authors of plugins test with: conformance kits, fakes in memory, probes of the host.
+
+Needs pytest, which ``volt-core[testing]`` brings; nothing else in :mod:`volt_core` imports this package.
+"""
+
+import pytest
+
+# Before any of them is imported: without rewriting, an assertion of a kit that fails shows no values.
+pytest.register_assert_rewrite(
+    "volt_core.testing.backend_kit",
+    "volt_core.testing.facet_kit",
+    "volt_core.testing.hook_kit",
+    "volt_core.testing.pytest_plugin",
+    "volt_core.testing.store_kit",
+    "volt_core.testing.trees",
+)

@@ -1,0 +1,189 @@
+"""What this host can do: probes that tests ask for before they need root, systemd, KVM and the like.
+
+A test says ``require("proot")`` or carries the marker ``needs_proot``. Where the host cannot, it is skipped
+with the reason, unless ``VOLT_TEST_REQUIRE`` (names with commas between) names the capability: then it fails,
+so that a machine that should be able to do it never passes by skipping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pwd
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from volt_core import run
+from volt_core.errors import VoltError
+
+REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
+ORDINARY_USER = "nobody"
+_GUEST_STATUS = 123
+_QUICK = 10.0
+
+
+def why_not(capability: str) -> str | None:
+    """Return why this host lacks a capability, or None if it has it. Each is tried once per process."""
+    return _answer(capability)
+
+
+def have(capability: str) -> bool:
+    """Tell whether this host has a capability."""
+    return why_not(capability) is None
+
+
+def require(capability: str) -> None:
+    """Skip the running test, or fail it where the capability was promised, unless the host has it."""
+    reason = why_not(capability)
+    if reason is None:
+        return
+    if capability in required():
+        pytest.fail(f"{REQUIRE_VARIABLE} names '{capability}', but {reason}", pytrace=False)
+    pytest.skip(f"needs {capability}: {reason}")
+
+
+def required() -> frozenset[str]:
+    """Return the capabilities that were promised. Raises ValueError for an unknown one."""
+    names = frozenset(name.strip() for name in os.environ.get(REQUIRE_VARIABLE, "").split(",") if name.strip())
+    unknown = names - PROBES.keys()
+    if unknown:
+        raise ValueError(f"{REQUIRE_VARIABLE} names {sorted(unknown)}; known are {sorted(PROBES)}")
+    return names
+
+
+@contextlib.contextmanager
+def loop_mounted(kind: str, megabytes: int, *options: str) -> Iterator[Path]:
+    """Mount a fresh file system of `kind` (``ext4``, ``xfs``) from an image file; needs ``loop_mount``."""
+    with tempfile.TemporaryDirectory(prefix="volt-loop-") as folder:
+        image, target = Path(folder, "image"), Path(folder, "mnt")
+        with image.open("wb") as file:
+            file.truncate(megabytes << 20)
+        target.mkdir()
+        run.run([f"mkfs.{kind}", "-q", *options, str(image)], timeout=60)
+        run.run(["mount", "-o", "loop", str(image), str(target)], timeout=60)
+        try:
+            yield target
+        finally:
+            run.run(["umount", "--", str(target)], timeout=60)
+
+
+def as_user_argv(*argv: str) -> list[str]:
+    """Return the command line that runs `argv` without root: as it is, or as ``nobody`` when the tests are root's."""
+    if os.geteuid() != 0:
+        return list(argv)
+    user = pwd.getpwnam(ORDINARY_USER)
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return ["setpriv", *ids, "--inh-caps=-all", "--", *argv]
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "these tests do not run as root"
+
+
+def _systemd() -> str | None:
+    return None if os.path.isdir("/run/systemd/system") else "systemd is not PID 1 here"
+
+
+def _kvm() -> str | None:
+    """Run a guest: there are hosts where /dev/kvm opens and every guest hangs."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "/dev/kvm is missing or not ours to open"
+    # Boot sector: mov dx, 0xf4; mov al, 61; out dx, al; hlt. The device makes status (61 << 1) | 1 of it.
+    sector = bytes.fromhex("baf400b03deef4").ljust(510, b"\0") + b"\x55\xaa"
+    with tempfile.NamedTemporaryFile(prefix="volt-kvm-") as disk:
+        disk.write(sector)
+        disk.flush()
+        machine = ["-accel", "kvm", "-display", "none", "-nodefaults", "-device", "isa-debug-exit"]
+        drive = ["-drive", f"file={disk.name},format=raw,if=ide,readonly=off"]
+        return _fails(["qemu-system-x86_64", *machine, *drive], ok=_GUEST_STATUS)
+
+
+def _proot() -> str | None:
+    return _fails(["proot", "-r", "/", "true"])
+
+
+def _loop_mount() -> str | None:
+    if (reason := _root()) is not None:
+        return reason
+    try:
+        with loop_mounted("ext4", 8):
+            return None
+    except VoltError as error:
+        return f"a loop image cannot be mounted: {error}"
+
+
+def _xfs_reflink() -> str | None:
+    if (reason := _loop_mount()) is not None:
+        return reason
+    try:
+        with loop_mounted("xfs", 320) as target:
+            Path(target, "a").write_bytes(b"x" * 8192)
+            return _fails(["cp", "--reflink=always", str(target / "a"), str(target / "b")])
+    except VoltError as error:
+        return f"an XFS image cannot be mounted: {error}"
+
+
+def _user_namespaces() -> str | None:
+    return _fails(as_user_argv("unshare", "--user", "--map-root-user", "--mount", "true"))
+
+
+def _user_xattrs() -> str | None:
+    with tempfile.NamedTemporaryFile(prefix="volt-xattr-") as file:
+        try:
+            os.setxattr(file.name, "user.volt", b"1")
+        except OSError as error:
+            return f"{tempfile.gettempdir()} takes no user xattrs: {error.strerror}"
+    return None
+
+
+def _busybox() -> str | None:
+    found = run.find_program("busybox")
+    if found is None:
+        return "busybox is not installed (package busybox-static)"
+    # A static program names no interpreter.
+    return "busybox is not static (package busybox-static)" if b"/ld-linux" in Path(found).read_bytes() else None
+
+
+def _mmdebstrap() -> str | None:
+    return None if run.find_program("mmdebstrap") else "mmdebstrap is not installed"
+
+
+def _ordinary_user() -> str | None:
+    """An ordinary user can run this Python with this Volt: not so where the sources lie below /root."""
+    return _fails(as_user_argv(sys.executable, "-c", "import volt_core.errors"))
+
+
+PROBES: dict[str, Callable[[], str | None]] = {
+    "root": _root,
+    "systemd": _systemd,
+    "kvm": _kvm,
+    "proot": _proot,
+    "loop_mount": _loop_mount,
+    "xfs_reflink": _xfs_reflink,
+    "user_namespaces": _user_namespaces,
+    "user_xattrs": _user_xattrs,
+    "busybox": _busybox,
+    "mmdebstrap": _mmdebstrap,
+    "ordinary_user": _ordinary_user,
+}
+"""The capabilities by name; each probe returns why it is missing, or None."""
+
+
+@functools.cache
+def _answer(capability: str) -> str | None:
+    return PROBES[capability]()
+
+
+def _fails(argv: list[str], *, ok: int = 0) -> str | None:
+    """Return why `argv` did not end with `ok`, or None if it did."""
+    try:
+        run.run(argv, timeout=_QUICK, ok=(ok,), cwd="/")
+    except VoltError as error:
+        said = (error.details or "").strip().splitlines()
+        return f"{error.brief}: {said[0]}" if said else error.brief
+    return None

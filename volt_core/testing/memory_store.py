@@ -1,0 +1,442 @@
+"""A store in memory: the contract without a format, for tests of whatever uses a store.
+
+What was put at one path is seen by every :class:`MemoryStore` of this process that is opened at that path.
+On disk are only the linked trees, as copies: nothing else can be shared with a process that runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import os
+import posixpath
+import stat
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+import msgspec
+
+from volt_core import fs
+from volt_core.contracts import (
+    SILENT,
+    CheckoutMode,
+    CheckoutResult,
+    Entry,
+    EntryType,
+    GcReport,
+    MtimePolicy,
+    Progress,
+    PutResult,
+    Ref,
+    RefChange,
+    Store,
+    Usage,
+    VerifyReport,
+)
+from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound
+from volt_core.names import DIGEST_PREFIX, check_ref, shown
+from volt_core.testing import memory_tar
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_MAX_SYMLINKS = 40
+_TYPES = {
+    stat.S_IFREG: EntryType.FILE,
+    stat.S_IFDIR: EntryType.DIRECTORY,
+    stat.S_IFLNK: EntryType.SYMLINK,
+    stat.S_IFCHR: EntryType.CHARACTER,
+    stat.S_IFBLK: EntryType.BLOCK,
+    stat.S_IFIFO: EntryType.FIFO,
+}
+
+
+def digest_of(data: bytes) -> str:
+    """Return the address of these bytes."""
+    return DIGEST_PREFIX + hashlib.sha256(data).hexdigest()
+
+
+class _Content:
+    """What the stores at one path hold together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.objects: dict[str, bytes] = {}
+        self.trees: dict[str, bytes] = {}
+        self.born: dict[str, float] = {}
+        self.refs: dict[str, Ref] = {}
+        self.logs: dict[str, list[RefChange]] = {}
+
+
+class MemoryStore(Store):
+    """See the module."""
+
+    NAME = "memory"
+    _contents: ClassVar[dict[Path, _Content]] = {}
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._content = self._contents.setdefault(path, _Content())
+
+    def put_directory(
+        self,
+        source: Path,
+        *,
+        ref: Ref | None = None,
+        exclude: Sequence[str] = (),
+        one_file_system: bool = False,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        notes: list[str] = []
+        return self._put(_scan(source, exclude, one_file_system, notes), ref, mtime, progress, notes)
+
+    def put_tar(
+        self,
+        stream: BinaryIO,
+        *,
+        ref: Ref | None = None,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        try:
+            members = memory_tar.read(stream)
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise ArchiveInvalid(f"Cannot read the archive: {error}") from error
+        return self._put(members, ref, mtime, progress, [])
+
+    def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
+        memory_tar.write(stream, self._tree(digest), self._object)
+
+    def checkout(
+        self,
+        digest: str,
+        destination: Path,
+        *,
+        mode: CheckoutMode = CheckoutMode.AUTO,
+        progress: Progress = SILENT,
+    ) -> CheckoutResult:
+        entries = self._tree(digest)
+        existed = destination.is_dir() and not destination.is_symlink()
+        if os.path.lexists(destination) and not (existed and not any(destination.iterdir())):
+            raise AlreadyExists(f"Cannot check out to '{destination}': it is not an empty directory")
+        try:
+            destination.mkdir(exist_ok=True)
+            return self._write(entries, os.fsencode(destination), progress)
+        except BaseException:
+            fs.remove_tree(destination)
+            if existed:
+                destination.mkdir()
+            raise
+
+    def linked_tree(self, digest: str) -> Path:
+        path = self.path / "links" / digest.removeprefix(DIGEST_PREFIX)
+        with self._content.lock:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+                self.checkout(digest, fresh, mode=CheckoutMode.LINK)
+                fresh.rename(path)
+        return path
+
+    def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
+        tree = self._tree(digest)
+        top = next((entry for entry in tree if entry.path == path), None)
+        if top is None:
+            raise NotFoundError(f"The tree has no '{os.fsdecode(path)}'")
+        yield top
+        prefix = path + b"/" if path else b""
+        for entry in tree:
+            if entry.path.startswith(prefix) and entry.path != path:
+                if recursive or b"/" not in entry.path[len(prefix) :]:
+                    yield entry
+
+    def read_file(self, digest: str, path: bytes) -> bytes:
+        tree = {entry.path: entry for entry in self._tree(digest)}
+        entry = tree.get(_resolve(tree, path))
+        if entry is None or entry.type is not EntryType.FILE:
+            raise NotFoundError(f"The tree has no file '{os.fsdecode(path)}'")
+        return self._object(entry.digest)
+
+    def set_ref(self, ref: Ref) -> None:
+        check_ref(ref.name)
+        with self._content.lock:
+            if ref.digest not in self._content.trees:
+                raise ObjectMissing(f"Cannot set ref '{ref.name}': the store has no tree {shown(ref.digest)}")
+            old = self._content.refs.get(ref.name)
+            now = time.time_ns()
+            self._content.refs[ref.name] = msgspec.structs.replace(ref, updated=now)
+            self._log(ref.name, RefChange(time=now, digest=ref.digest, previous=old.digest if old else None))
+
+    def find_ref(self, name: str) -> Ref | None:
+        return self._content.refs.get(name)
+
+    def refs(self, prefix: str = "") -> Iterator[Ref]:
+        for name in sorted(self._content.refs):
+            if name.startswith(prefix):
+                yield self._content.refs[name]
+
+    def delete_ref(self, name: str) -> None:
+        with self._content.lock:
+            old = self._content.refs.pop(name, None)
+            if old is None:
+                raise RefNotFound(f"The store has no ref {shown(name)}")
+            self._log(name, RefChange(time=time.time_ns(), digest=None, previous=old.digest))
+
+    def ref_log(self, name: str) -> Sequence[RefChange]:
+        return tuple(self._content.logs.get(name, ()))
+
+    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+        with self._content.lock:
+            objects, trees = dict(self._content.objects), dict(self._content.trees)
+            bad = {digest for digest, data in (*objects.items(), *trees.items()) if digest_of(data) != digest}
+            damaged = [f"{digest} does not match its content" for digest in sorted(bad)]
+            for ref in self.refs():
+                if ref.digest in bad or ref.digest not in trees:
+                    damaged.append(f"ref '{ref.name}': its tree record is damaged or missing")
+                    continue
+                wanted = {entry.digest for entry in self._tree(ref.digest) if entry.type is EntryType.FILE}
+                damaged += [
+                    f"ref '{ref.name}': {digest} is damaged or missing"
+                    for digest in sorted(wanted)
+                    if digest in bad or digest not in objects
+                ]
+        total = sum(map(len, objects.values()))
+        return VerifyReport(objects=len(objects), bytes=total, trees=len(trees), damaged=tuple(damaged))
+
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+        with self._content.lock:
+            content = self._content
+            kept = {ref.digest for ref in content.refs.values()}
+            kept |= {entry.digest for digest in tuple(kept) for entry in self._tree(digest) if entry.digest}
+            idle = (content.objects.keys() | content.trees.keys()) - kept
+            young = {digest for digest in idle if time.time() - content.born[digest] < grace}
+            doomed = idle - young
+            report = GcReport(
+                dry_run=dry_run,
+                objects=len(doomed & content.objects.keys()),
+                trees=len(doomed & content.trees.keys()),
+                variants=0,
+                bytes=sum(len(content.objects.get(digest, b"")) for digest in doomed),
+                kept_young=len(young),
+                removed=tuple(sorted(doomed)),
+            )
+            if not dry_run:
+                for digest in doomed:
+                    content.objects.pop(digest, None)
+                    if content.trees.pop(digest, None) is not None:
+                        fs.remove_tree(self.path / "links" / digest.removeprefix(DIGEST_PREFIX))
+        return report
+
+    def usage(self) -> Usage:
+        with self._content.lock:
+            content = self._content
+            return Usage(
+                objects=len(content.objects),
+                object_bytes=sum(map(len, content.objects.values())),
+                variants=0,
+                variant_bytes=0,
+                trees=len(content.trees),
+                tree_bytes=sum(map(len, content.trees.values())),
+                refs=len(content.refs),
+                referenced_bytes=sum(
+                    entry.size for ref in content.refs.values() for entry in self._tree(ref.digest)
+                ),
+                links=len(list(self.path.glob("links/*"))),
+                free_bytes=2**63 - 1,
+            )  # fmt: skip
+
+    def damage(self, digest: str) -> None:
+        """Change one byte of an object, as a failing disk would."""
+        data = self._content.objects[digest]
+        self._content.objects[digest] = bytes([data[0] ^ 1]) + data[1:]
+
+    def lose(self, digest: str) -> None:
+        """Remove an object that is still needed."""
+        del self._content.objects[digest]
+
+    def _put(
+        self,
+        found: Iterable[tuple[Entry, bytes]],
+        ref: Ref | None,
+        mtime: MtimePolicy,
+        progress: Progress,
+        notes: list[str],
+    ) -> PutResult:
+        if ref is not None:
+            check_ref(ref.name)
+        progress.begin("store")
+        entries: list[Entry] = []
+        objects: dict[str, bytes] = {}
+        for entry, data in sorted(found, key=lambda pair: pair[0].path.split(b"/")):
+            if entry.type is EntryType.FILE:
+                entry = msgspec.structs.replace(entry, digest=digest_of(data), size=len(data))
+                objects[entry.digest] = data
+                progress.advance(len(data), 1)
+                if mtime is MtimePolicy.CLAMP:
+                    entry = msgspec.structs.replace(entry, mtime_ns=0)
+            entries.append(entry)
+        record = _encode(entries)
+        digest = digest_of(record)
+        with self._content.lock:
+            new = {address: data for address, data in objects.items() if address not in self._content.objects}
+            self._content.objects |= new
+            self._content.trees[digest] = record
+            self._content.born |= dict.fromkeys((digest, *objects), time.time())
+            if ref is not None:
+                self.set_ref(msgspec.structs.replace(ref, digest=digest))
+        files = [entry for entry in entries if entry.type is EntryType.FILE]
+        return PutResult(
+            digest=digest,
+            files=len(files),
+            bytes=sum(entry.size for entry in files),
+            new_objects=len(new),
+            new_bytes=sum(map(len, new.values())),
+            notes=tuple(notes),
+        )
+
+    def _tree(self, digest: str) -> Sequence[Entry]:
+        record = self._content.trees.get(digest)
+        if record is None:
+            raise ObjectMissing(f"The store has no tree {shown(digest)}")
+        return msgspec.msgpack.decode(record, type=list[Entry])
+
+    def _object(self, digest: str) -> bytes:
+        data = self._content.objects.get(digest)
+        if data is None:
+            raise ObjectMissing(f"The store has no object {shown(digest)}")
+        return data
+
+    def _log(self, name: str, change: RefChange) -> None:
+        self._content.logs.setdefault(name, []).append(change)
+
+    def _write(self, entries: Sequence[Entry], root: bytes, progress: Progress) -> CheckoutResult:
+        progress.begin("check out")
+        made: dict[int, bytes] = {}
+        skipped = 0
+        root_user = os.geteuid() == 0
+        for entry in entries:
+            path = root + b"/" + entry.path if entry.path else root
+            if entry.hardlink_group in made:
+                os.link(made[entry.hardlink_group], path, follow_symlinks=False)
+                continue
+            if entry.type in (EntryType.CHARACTER, EntryType.BLOCK) and not root_user:
+                skipped += 1
+                continue
+            skipped += not root_user and (entry.uid, entry.gid) != (os.geteuid(), os.getegid())
+            _make(entry, path, self._object(entry.digest) if entry.type is EntryType.FILE else b"")
+            if entry.hardlink_group:
+                made[entry.hardlink_group] = path
+            progress.advance(entry.size, 1)
+        # What is made in a directory changes its time, and a directory may not be writable in the end.
+        for entry in reversed(entries):
+            if entry.type is EntryType.DIRECTORY:
+                _finish(entry, root + b"/" + entry.path if entry.path else root)
+        files = [entry for entry in entries if entry.type is EntryType.FILE]
+        note = f"left out without root: owners or devices of {skipped} entries"
+        size = sum(entry.size for entry in files)
+        return CheckoutResult(files=len(files), bytes=size, notes=(note,) if skipped else ())
+
+
+def _scan(
+    source: Path, exclude: Sequence[str], one_file_system: bool, notes: list[str]
+) -> Iterator[tuple[Entry, bytes]]:
+    groups: dict[tuple[int, int], int] = {}
+    device = os.stat(source).st_dev
+    root = os.fsencode(source)
+    stack = [b""]
+    while stack:
+        path = stack.pop()
+        full = root + b"/" + path if path else root
+        info = os.stat(full, follow_symlinks=not path)
+        kind = _TYPES.get(stat.S_IFMT(info.st_mode))
+        if kind is None:
+            notes.append(f"left out a socket: {os.fsdecode(path)}")
+            continue
+        group = 0
+        if info.st_nlink > 1 and kind is not EntryType.DIRECTORY:
+            group = groups.setdefault((info.st_dev, info.st_ino), len(groups) + 1)
+        entry = Entry(
+            path=path,
+            type=kind,
+            mode=stat.S_IMODE(info.st_mode) if kind is not EntryType.SYMLINK else 0o777,
+            uid=info.st_uid,
+            gid=info.st_gid,
+            mtime_ns=info.st_mtime_ns,
+            target=os.readlink(full) if kind is EntryType.SYMLINK else b"",
+            device=(os.major(info.st_rdev), os.minor(info.st_rdev)) if kind in "cb" else None,
+            xattrs=_xattrs(full),
+            hardlink_group=group,
+        )
+        data = b""
+        if kind is EntryType.FILE:
+            with open(full, "rb") as file:
+                data = file.read()
+        yield entry, data
+        if kind is EntryType.DIRECTORY and not (one_file_system and info.st_dev != device):
+            below = sorted((path + b"/" + name if path else name for name in os.listdir(full)), reverse=True)
+            stack += [child for child in below if not _is_excluded(os.fsdecode(child), exclude)]
+
+
+def _is_excluded(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern.strip("/")) for pattern in patterns)
+
+
+def _xattrs(path: bytes) -> dict[str, bytes]:
+    wanted = ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
+    return {
+        name: os.getxattr(path, name, follow_symlinks=False)
+        for name in os.listxattr(path, follow_symlinks=False)
+        if name in wanted or (name.startswith("user.") and not name.startswith("user.overlay."))
+    }
+
+
+def _resolve(tree: dict[bytes, Entry], path: bytes) -> bytes:
+    """Follow symlinks within the tree, where '/' is the tree's root."""
+    for _ in range(_MAX_SYMLINKS):
+        path = posixpath.normpath(b"/" + path).lstrip(b"/")
+        parts = path.split(b"/")
+        for count in range(1, len(parts) + 1):
+            entry = tree.get(b"/".join(parts[:count]))
+            if entry is not None and entry.type is EntryType.SYMLINK:
+                path = posixpath.join(b"/", *parts[: count - 1], entry.target, *parts[count:])
+                break
+        else:
+            return path
+    raise NotFoundError(f"Too many symlinks at '{os.fsdecode(path)}'")
+
+
+def _make(entry: Entry, path: bytes, data: bytes) -> None:
+    match entry.type:
+        case EntryType.DIRECTORY:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+            return
+        case EntryType.SYMLINK:
+            os.symlink(entry.target, path)
+        case EntryType.FILE:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+        case EntryType.FIFO:
+            os.mkfifo(path)
+        case EntryType.CHARACTER | EntryType.BLOCK:
+            assert entry.device is not None
+            kind = stat.S_IFCHR if entry.type is EntryType.CHARACTER else stat.S_IFBLK
+            os.mknod(path, kind | 0o600, os.makedev(*entry.device))
+    _finish(entry, path)
+
+
+def _finish(entry: Entry, path: bytes) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+    if entry.type is not EntryType.SYMLINK:
+        os.chmod(path, entry.mode)
+    for name, value in entry.xattrs.items():
+        with contextlib.suppress(PermissionError):
+            os.setxattr(path, name, value, follow_symlinks=False)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)

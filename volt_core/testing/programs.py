@@ -1,0 +1,159 @@
+"""Programs without processes: a tiny language, and threads that run it for the fakes.
+
+A command is words; ``;`` alone parts steps. The steps: ``exit CODE``, ``die SIGNAL``, ``sleep SECONDS``,
+``ignore SIGNAL``, ``echo WORD…``, ``error WORD…`` (to stderr), ``write TEXT`` (no newline), ``cat`` (stdin to
+stdout), ``env NAME`` and ``pwd``. Any other first word is not found (127); ``unexecutable`` is what 126 is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND
+
+Emit = Callable[[Literal["stdout", "stderr"], bytes], None]
+"""Takes output; raises BrokenPipeError when nobody reads it any more."""
+
+# Their default action is to do nothing, or to stop and go on.
+_HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGSTOP, signal.SIGTSTP}
+_CHUNK = 65536
+
+
+class _Ended(Exception):
+    """Unwinds the thread of a program that exits or is killed."""
+
+    def __init__(self, *, code: int | None = None, signal: int | None = None) -> None:
+        super().__init__(code, signal)
+        self.code = code
+        self.signal = signal
+
+
+class Program(threading.Thread):
+    """One running program. `code` or `signal` is set once it has ended."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdin: int | None, emit: Emit, env: Mapping[str, str], working_dir: str
+    ) -> None:
+        super().__init__(name=f"fake {' '.join(command)}", daemon=True)
+        self.code: int | None = None
+        self.signal: int | None = None
+        self._command = tuple(command)
+        self._stdin = stdin
+        self._emit = emit
+        self._env = env
+        self._working_dir = working_dir
+        self._changed = threading.Condition()
+        self._ignored: set[int] = set()
+        self._pending: list[int] = []
+        self._frozen = False
+        # A thread that waits for input must also hear of signals.
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    @staticmethod
+    def refusal(command: Sequence[str]) -> int | None:
+        """Return 126 or 127 if the command cannot be started, else None."""
+        if command and command[0] == "unexecutable":
+            return CANNOT_EXECUTE
+        return None if command and command[0] in _STEPS else COMMAND_NOT_FOUND
+
+    def run(self) -> None:
+        """Run all steps; what follows the last one is exit 0."""
+        try:
+            for step in _split(self._command):
+                self._check()
+                if step[0] not in _STEPS:
+                    self._leave(COMMAND_NOT_FOUND)
+                _STEPS[step[0]](self, step[1:])
+            self.code = 0
+        except _Ended as ended:
+            self.code, self.signal = ended.code, ended.signal
+        except BrokenPipeError:
+            self.signal = int(signal.SIGPIPE)
+        finally:
+            with self._changed:
+                os.close(self._wake_reader)
+                os.close(self._wake_writer)
+                self._wake_writer = -1
+
+    def send(self, number: int) -> None:
+        """Deliver a signal; one that is ignored, or comes too late, does nothing."""
+        with self._changed:
+            if self._wake_writer < 0 or number in _HARMLESS or number in self._ignored:
+                return
+            self._pending.append(int(number))
+            self._changed.notify_all()
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake_writer, b"!")
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Stop at the next step, or go on."""
+        with self._changed:
+            self._frozen = frozen
+            self._changed.notify_all()
+
+    def _deadly(self) -> int | None:
+        """The pending signal that takes effect now: a frozen program dies of SIGKILL alone."""
+        if self._frozen:
+            return signal.SIGKILL if signal.SIGKILL in self._pending else None
+        return self._pending[0] if self._pending else None
+
+    def _check(self) -> None:
+        with self._changed:
+            while (deadly := self._deadly()) is None and self._frozen:
+                self._changed.wait()
+        if deadly is not None:
+            raise _Ended(signal=deadly)
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while self._deadly() is None and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+        self._check()
+
+    def _cat(self) -> None:
+        while self._stdin is not None:
+            ready, _, _ = select.select([self._stdin, self._wake_reader], [], [])
+            self._check()
+            if self._stdin in ready:
+                data = os.read(self._stdin, _CHUNK)
+                if not data:
+                    return
+                self._emit("stdout", data)
+
+    def _leave(self, code: int) -> None:
+        raise _Ended(code=code)
+
+    def _die(self, number: int) -> None:
+        raise _Ended(signal=number)
+
+
+_STEPS: Mapping[str, Callable[[Program, Sequence[str]], object]] = {
+    "exit": lambda program, words: program._leave(int(words[0])),
+    "die": lambda program, words: program._die(int(words[0])),
+    "sleep": lambda program, words: program._sleep(float(words[0])),
+    "ignore": lambda program, words: program._ignored.add(int(words[0])),
+    "echo": lambda program, words: program._emit("stdout", " ".join(words).encode() + b"\n"),
+    "error": lambda program, words: program._emit("stderr", " ".join(words).encode() + b"\n"),
+    "write": lambda program, words: program._emit("stdout", words[0].encode()),
+    "cat": lambda program, words: program._cat(),
+    "env": lambda program, words: program._emit("stdout", program._env.get(words[0], "").encode() + b"\n"),
+    "pwd": lambda program, words: program._emit("stdout", program._working_dir.encode() + b"\n"),
+}
+
+
+def _split(command: Sequence[str]) -> Iterator[list[str]]:
+    step: list[str] = []
+    for word in (*command, ";"):
+        if word != ";":
+            step.append(word)
+        elif step:
+            yield step
+            step = []

@@ -1,0 +1,178 @@
+"""The fakes' host: what runs for a workload, with its log and its outcome, in this process's memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+from volt_core.contracts import LogRecord, Streams
+from volt_core.models.outcome import Outcome
+from volt_core.testing.programs import Program
+
+Stream = Literal["stdout", "stderr", "console"]
+
+
+class Log:
+    """A log of lines that can be followed."""
+
+    def __init__(self, *, console: bool = False) -> None:
+        self.changed = threading.Condition()
+        self._console = console
+        self._records: list[LogRecord] = []
+        self._begun: dict[Stream, bytes] = {}
+
+    def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Add output; what does not end a line waits for the rest of it."""
+        name: Stream = "console" if self._console else stream
+        with self.changed:
+            *lines, rest = (self._begun.pop(name, b"") + data).split(b"\n")
+            self._records += [LogRecord(time=time.time_ns(), stream=name, data=line) for line in lines]
+            if rest:
+                self._begun[name] = rest
+            self.changed.notify_all()
+
+    def flush(self) -> None:
+        """The writer is gone: an unfinished line is a record of its own now."""
+        with self.changed:
+            self._records += [
+                LogRecord(time=time.time_ns(), stream=stream, data=rest, partial=True)
+                for stream, rest in self._begun.items()
+            ]
+            self._begun.clear()
+            self.changed.notify_all()
+
+    def read(self, *, tail: int | None, since: int) -> tuple[list[LogRecord], int]:
+        """Return the records asked for, and the position behind them."""
+        with self.changed:
+            records = [record for record in self._records if record.time > since]
+            return records[max(0, len(records) - tail) :] if tail is not None else records, len(self._records)
+
+    def read_from(self, position: int) -> Sequence[LogRecord]:
+        """Return the records from `position` on; waits a moment if there is none yet."""
+        with self.changed:
+            if len(self._records) == position:
+                self.changed.wait(0.1)
+            return self._records[position:]
+
+
+class Run:
+    """One run of a workload: its first program, and those that exec added."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.started = time.time_ns()
+        self.outcome: Outcome | None = None
+        self.frozen = False
+        self.ended = threading.Event()
+        self.main: Program | None = None
+        self._invocation = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._others: list[Program] = []
+
+    @property
+    def active(self) -> bool:
+        """Whether programs of it run."""
+        return not self.ended.is_set()
+
+    @property
+    def tasks(self) -> int:
+        """How many programs run."""
+        return sum(program.is_alive() for program in (self.main, *self._others) if program is not None)
+
+    def begin(self, command: Sequence[str], env: Mapping[str, str], working_dir: str, streams: Streams | None) -> None:
+        """Start the first program; a thread writes the outcome when it ends."""
+        outputs = _Outputs(self.log, streams)
+        stdin = streams.stdin if streams else None
+        self.main = Program(command, stdin=stdin, emit=outputs.write, env=env, working_dir=working_dir)
+        self.main.start()
+        threading.Thread(target=self._finish, args=(self.main,), daemon=True).start()
+
+    def refuse(self, code: int, reason: str) -> Outcome:
+        """Note that the command could not be started."""
+        now = time.time_ns()
+        self.outcome = Outcome(
+            code=code, result="not-started", reason=reason, started=self.started, finished=now,
+            invocation=self._invocation,
+        )  # fmt: skip
+        self.ended.set()
+        return self.outcome
+
+    def exec(self, command: Sequence[str], env: Mapping[str, str], working_dir: str, streams: Streams) -> Program:
+        """Start one more program; it does not outlive the first."""
+        outputs = _Outputs(None, streams)
+        program = Program(command, stdin=streams.stdin, emit=outputs.write, env=env, working_dir=working_dir)
+        with self._lock:
+            self._others.append(program)
+            program.start()
+            if self.main is None or not self.main.is_alive():
+                program.send(signal.SIGKILL)
+        return program
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Freeze or thaw all programs."""
+        self.frozen = frozen
+        with self._lock:
+            for program in (self.main, *self._others):
+                if program is not None:
+                    program.set_frozen(frozen)
+
+    def _finish(self, main: Program) -> None:
+        main.join()
+        with self._lock:
+            others = tuple(self._others)
+        for program in others:
+            program.send(signal.SIGKILL)
+            program.join()
+        self.log.flush()
+        self.outcome = Outcome(
+            code=main.code,
+            signal=main.signal,
+            result="exited" if main.signal is None else "signaled",
+            started=self.started,
+            finished=time.time_ns(),
+            invocation=self._invocation,
+        )
+        self.ended.set()
+
+
+class Host:
+    """What all fake backends of this process run, by the workload's id."""
+
+    runs: ClassVar[dict[str, Run]] = {}
+    logs: ClassVar[dict[str, Log]] = {}
+
+
+def forward_signals(events: int | None, program: Program) -> Iterator[None]:
+    """Pass the signals that arrive on `events` on until the program ends; yields while it waits."""
+    if events is not None:
+        os.set_blocking(events, False)
+    while program.is_alive():
+        try:
+            for number in os.read(events, 64) if events is not None else b"":
+                program.send(number)
+        except BlockingIOError:
+            pass
+        program.join(0.01)
+        yield
+
+
+class _Outputs:
+    """Writes a program's output to its caller's descriptors, or to the log, or to both."""
+
+    def __init__(self, log: Log | None, streams: Streams | None) -> None:
+        self._log = log
+        self._streams = streams
+
+    def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        if self._log is not None:
+            self._log.write(stream, data)
+        if self._streams is not None:
+            merged = stream == "stdout" or self._streams.tty
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._streams.stdout if merged else self._streams.stderr, view) :]
