@@ -5,8 +5,11 @@ else a backend can do is a *facet*: a class it also inherits from, found by ``is
 capability. A facet that is inherited works; nothing raises "not implemented".
 
 What the core does before it calls: names are checked, the workload's lock is held for create, start,
-stop, kill and delete, its folder exists, its image's tree is pinned in the store. What it never does:
-touch processes, or read what the backend keeps in the folder.
+stop, freeze, thaw and delete, its folder exists, its image's tree is pinned in the store. Anything else may
+come at any moment, also in the middle of those. What the core never does: touch processes, or read what the
+backend keeps in the folder.
+
+The promises carry numbers; ``docs/backend-contract.md`` explains them, :mod:`volt_core.testing` tests them.
 """
 
 from __future__ import annotations
@@ -99,7 +102,7 @@ class BackendContext(msgspec.Struct, frozen=True, kw_only=True):
 class Backend(abc.ABC):
     """Runs workloads of one kind.
 
-    Instances are cheap and keep no state of their own: each command makes a new one, and two
+    B-10: Instances are cheap and keep no state of their own: each command makes a new one, and two
     processes may use two at once. State lives in the workload's folder.
     """
 
@@ -115,7 +118,7 @@ class Backend(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def probe(cls) -> Probe:
-        """Can this host run it. Quick, without side effects, never raises."""
+        """B-9: Can this host run it. Quick, without side effects, never raises."""
 
     @abc.abstractmethod
     def create(self, workload: Workload) -> None:
@@ -131,12 +134,16 @@ class Backend(abc.ABC):
         """B-2: Start it, detached; returns when the payload runs.
 
         Raises :class:`BackendError` if it cannot; a command that is not found or not executable
-        leaves an outcome of 127 or 126. The core calls this on workloads that are not active only.
+        leaves an outcome of 127 or 126. On a workload that is active it raises :class:`WrongState` and
+        changes nothing; the core looks before it calls.
         """
 
     @abc.abstractmethod
     def stop(self, workload: Workload, timeout: float) -> None:
-        """B-3: Ask it to end, and after `timeout` seconds make it. Nothing of it runs afterwards. Idempotent."""
+        """B-3: Ask it to end, and after `timeout` seconds make it. Nothing of it runs afterwards.
+
+        Idempotent: nothing to stop is success. A frozen workload is ended as well.
+        """
 
     @abc.abstractmethod
     def kill(self, workload: Workload, signal: int) -> None:
@@ -154,7 +161,7 @@ class Backend(abc.ABC):
         """B-6: What is true now. Quick, never blocks, does not trust a record of the past without looking."""
 
     def statuses(self, workloads: Sequence[Workload]) -> Mapping[str, WorkloadStatus]:
-        """Status of many by name; override it where asking once is cheaper."""
+        """B-6: Status of many by name; override it where asking once is cheaper."""
         return {workload.name: self.status(workload) for workload in workloads}
 
     @abc.abstractmethod
@@ -189,7 +196,7 @@ class Exec(abc.ABC):
         working_dir: str = "",
         user: str = "",
     ) -> Outcome:
-        """Run `command` with the caller's streams and wait for it; 126 and 127 as in a shell.
+        """B-11: Run `command` with the caller's streams and wait for it; 126 and 127 as in a shell.
 
         Raises :class:`WrongState` if the workload is not running. Stopping the workload ends it.
         """
@@ -200,7 +207,7 @@ class Attach(abc.ABC):
 
     @abc.abstractmethod
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
-        """Start it with the caller's streams, byte for byte, and wait for the end.
+        """B-12: Start it with the caller's streams, byte for byte, and wait for the end.
 
         Calls `started` once, when the payload runs or turned out not to: the core then releases the
         workload's lock, so that others can stop it. The workload and its log survive the caller. When the
@@ -213,11 +220,11 @@ class Freeze(abc.ABC):
 
     @abc.abstractmethod
     def freeze(self, workload: Workload) -> None:
-        """Suspend; a status of ``frozen`` follows. Idempotent."""
+        """B-13: Suspend; a status of ``frozen`` follows. Idempotent. Raises :class:`WrongState` if not active."""
 
     @abc.abstractmethod
     def thaw(self, workload: Workload) -> None:
-        """Resume. Idempotent."""
+        """B-13: Resume. Idempotent. Raises :class:`WrongState` if not active."""
 
 
 class StatsSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,15 +240,15 @@ class Stats(abc.ABC):
 
     @abc.abstractmethod
     def stats(self, workload: Workload) -> StatsSample:
-        """Return one sample; raises :class:`WrongState` when it is not active."""
+        """B-14: Return one sample; raises :class:`WrongState` when it is not active."""
 
 
 class Limits:
-    """Enforces :class:`~volt_core.models.resources.Resources`: a marker, the spec carries the values."""
+    """B-15: Enforces :class:`~volt_core.models.resources.Resources`: a marker, the spec carries the values."""
 
 
 class Ports:
-    """Publishes ports: a marker, the spec carries them."""
+    """B-16: Publishes ports: a marker, the spec carries them."""
 
 
 class Snapshot(abc.ABC):
@@ -249,7 +256,7 @@ class Snapshot(abc.ABC):
 
     @abc.abstractmethod
     def snapshot(self, workload: Workload) -> str:
-        """Store the root file system and return the tree's digest."""
+        """B-17: Store the root file system and return the tree's digest."""
 
 
 class Rename(abc.ABC):
@@ -257,7 +264,7 @@ class Rename(abc.ABC):
 
     @abc.abstractmethod
     def rename(self, workload: Workload, name: str) -> None:
-        """Rename what lies outside the workload's folder; the workload must not be active."""
+        """B-18: Rename what lies outside the workload's folder; the workload must not be active."""
 
 
 FACETS: Mapping[Capability, type] = {

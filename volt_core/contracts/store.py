@@ -2,7 +2,11 @@
 
 A *tree* is a directory with everything below it; its address is the digest of its top record. A
 *ref* is a mutable name for a tree, with a log. What no ref reaches may be removed by :meth:`Store.gc`.
-Every method may be called from several processes at once.
+
+S-17: Every method may be called from several threads and processes at once, and a process may be killed in
+the middle of any: what refs reach stays whole, the rest is garbage for gc.
+
+The promises carry numbers; ``docs/store-contract.md`` explains them, :mod:`volt_core.testing` tests them.
 """
 
 from __future__ import annotations
@@ -157,7 +161,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def __init__(self, path: Path) -> None:
-        """Open the store at `path`; nothing is written before the first put or ref."""
+        """S-1: Open the store at `path`; nothing is written before the first put or ref."""
 
     @abc.abstractmethod
     def put_directory(
@@ -170,7 +174,7 @@ class Store(abc.ABC):
         mtime: MtimePolicy = MtimePolicy.KEEP,
         progress: Progress = SILENT,
     ) -> PutResult:
-        """Store the tree at `source`, then point `ref` (its digest is ignored) at it.
+        """S-2: Store the tree at `source`, then point `ref` (its digest is ignored) at it.
 
         Raises :class:`StoreError` if a file changes while it is read; the store stays as it was.
         """
@@ -184,14 +188,14 @@ class Store(abc.ABC):
         mtime: MtimePolicy = MtimePolicy.KEEP,
         progress: Progress = SILENT,
     ) -> PutResult:
-        """Store the tree that the uncompressed tar `stream` describes, reading it once, front to back.
+        """S-3: Store the tree that the uncompressed tar `stream` describes, reading it once, front to back.
 
         The stream is taken as hostile. Raises :class:`ArchiveInvalid`; no ref moves then.
         """
 
     @abc.abstractmethod
     def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
-        """Write the tree as a POSIX (pax) tar; equal trees give equal bytes."""
+        """S-4: Write the tree as a POSIX (pax) tar; equal trees give equal bytes."""
 
     @abc.abstractmethod
     def checkout(
@@ -202,7 +206,7 @@ class Store(abc.ABC):
         mode: CheckoutMode = CheckoutMode.AUTO,
         progress: Progress = SILENT,
     ) -> CheckoutResult:
-        """Make the tree at `destination`, which must not exist or be an empty directory.
+        """S-5: Make the tree at `destination`, which must not exist or be an empty directory.
 
         Raises :class:`ObjectMissing`, :class:`AlreadyExists`, :class:`StoreFull`. On failure what
         was made is removed again.
@@ -210,47 +214,50 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def linked_tree(self, digest: str) -> Path:
-        """Return the store's own linked checkout of the tree, made on first use, shared by all, never written."""
+        """S-6: Return the store's own linked checkout of the tree, made on first use, shared by all, never written."""
 
     @abc.abstractmethod
     def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
-        """Yield the entry at `path` and, if it is a directory, what is below it, parents first, names in byte order.
+        """S-7: Yield the entry at `path` and, if it is a directory, what is below it.
 
-        Raises :class:`NotFoundError` if the tree has no such path. Symlinks are never followed.
+        Parents come first, names in byte order. Raises :class:`NotFoundError` if the tree has no such path. Symlinks are never followed.
         """
 
     @abc.abstractmethod
     def read_file(self, digest: str, path: bytes) -> bytes:
-        """Return the content of one file, following symlinks inside the tree. Raises :class:`NotFoundError`."""
+        """S-8: Return the content of one file, following symlinks inside the tree. Raises :class:`NotFoundError`."""
 
     @abc.abstractmethod
     def set_ref(self, ref: Ref) -> None:
-        """Point the name at a tree that the store holds; logged, durable when this returns."""
+        """S-9: Point the name at a tree that the store holds; logged, durable when this returns.
+
+        Raises :class:`ObjectMissing` for any other digest, :class:`InvalidName`.
+        """
 
     @abc.abstractmethod
     def find_ref(self, name: str) -> Ref | None:
-        """Return the ref, or None."""
+        """S-10: Return the ref, or None."""
 
     @abc.abstractmethod
     def refs(self, prefix: str = "") -> Iterator[Ref]:
-        """Yield the refs whose name starts with `prefix`, sorted by name."""
+        """S-11: Yield the refs whose name starts with `prefix`, sorted by name."""
 
     @abc.abstractmethod
     def delete_ref(self, name: str) -> None:
-        """Drop the name; the log keeps its last value. Raises :class:`RefNotFound`."""
+        """S-12: Drop the name; the log keeps its last value. Raises :class:`RefNotFound`."""
 
     @abc.abstractmethod
     def ref_log(self, name: str) -> Sequence[RefChange]:
-        """Return the ref's former values, oldest first; also of a deleted ref."""
+        """S-13: Return the ref's former values, oldest first; also of a deleted ref."""
 
     @abc.abstractmethod
     def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
-        """Read everything and compare it with its digest."""
+        """S-14: Read everything and compare it with its digest."""
 
     @abc.abstractmethod
     def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
-        """Remove what no ref reaches and what is older than `grace` seconds."""
+        """S-15: Remove what no ref reaches and what is older than `grace` seconds."""
 
     @abc.abstractmethod
     def usage(self) -> Usage:
-        """Count what is stored."""
+        """S-16: Count what is stored."""
