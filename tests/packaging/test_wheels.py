@@ -1,0 +1,109 @@
+"""Sdists and wheels of all five: complete, installable without this tree and without a compiler."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import volt_core
+
+from .conftest import PLUGINS, ROOT, call
+
+pytestmark = pytest.mark.packaging
+VERSION = volt_core.__version__
+COMPILERS = ("gcc", "cc")
+
+
+def wheel_of(dist: Path, name: str) -> Path:
+    (wheel,) = dist.glob(f"{name}-{VERSION}-*.whl")
+    return wheel
+
+
+def test_each_distribution_has_an_sdist_and_a_wheel(dist):
+    for name in ("volt_core", *PLUGINS):
+        assert (dist / f"{name}-{VERSION}.tar.gz").exists()
+        assert wheel_of(dist, name)
+
+
+@pytest.mark.parametrize("name", ["volt_core", *PLUGINS])
+def test_wheel_has_every_module_and_nothing_else(dist, name):
+    source = ROOT if name == "volt_core" else ROOT / "plugins" / name / "src"
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in (source / name).rglob("*")
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+    inside = {path for path in zipfile.ZipFile(wheel_of(dist, name)).namelist() if ".dist-info/" not in path}
+    assert wanted <= inside
+    extra = {path for path in inside - wanted if not path.startswith(("volt_core/_bin/", "volt_core/_native."))}
+    assert extra == set()
+
+
+def test_sdist_of_the_core_has_all_that_a_build_needs(dist):
+    with tarfile.open(dist / f"volt_core-{VERSION}.tar.gz") as sdist:
+        names = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
+    needed = {"pyproject.toml", "setup.py", "LICENSE", "README.md"}
+    needed |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.[ch]")}
+    assert needed <= names
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C compiler: the wheel is a pure one")
+def test_wheel_of_the_core_is_native(dist):
+    wheel = wheel_of(dist, "volt_core")
+    assert "-cp311-abi3-" in wheel.name
+    assert "volt_core/_native.abi3.so" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_installed_volt_works_without_the_tree(installed):
+    assert VERSION in call([installed / "bin/volt", "--version"])
+    listed = call([installed / "bin/volt", "plugin", "list"])
+    assert all(name.removeprefix("volt_") in listed for name in PLUGINS)
+    where = call(
+        [installed / "bin/python", "-c", "import volt_core, volt_cas; print(volt_core.__file__, volt_cas.__file__)"]
+    )
+    assert all(path.startswith(str(installed)) for path in where.split())
+
+
+def test_core_alone_says_what_is_missing(dist, tmp_path):
+    call([sys.executable, "-m", "venv", tmp_path / "venv"])
+    call([tmp_path / "venv/bin/pip", "install", "--quiet", wheel_of(dist, "volt_core")])
+    volt = tmp_path / "venv/bin/volt"
+    assert VERSION in call([volt, "--version"])
+    call([volt, "--help"])
+    call([volt, "plugin", "list"])
+
+
+@pytest.fixture
+def no_compiler(tmp_path: Path) -> str:
+    """A PATH with every program of this one but the compilers."""
+    for directory in ("/bin", "/usr/bin"):
+        for program in Path(directory).iterdir():
+            name = program.name
+            link = tmp_path / "bin" / name
+            if not any(word in name for word in (*COMPILERS, "c99", "c89", "clang", "tcc")) and not link.is_symlink():
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(program)
+    return str(tmp_path / "bin")
+
+
+def test_without_a_compiler_the_python_code_serves(dist, installed, no_compiler, tmp_path):
+    sdist = dist / f"volt_core-{VERSION}.tar.gz"
+    call([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "pure", sdist], PATH=no_compiler)
+    (wheel,) = (tmp_path / "pure").iterdir()
+    assert wheel.name == f"volt_core-{VERSION}-py3-none-any.whl"
+    call([installed / "bin/pip", "install", "-q", "--no-deps", "--target", tmp_path / "lib", wheel])
+    code = "from volt_core import native; print(native.__file__, native.implementation())"
+    path, implementation = call([installed / "bin/python", "-c", code], PYTHONPATH=str(tmp_path / "lib")).split()
+    assert path.startswith(str(tmp_path / "lib"))
+    assert implementation == "python"
+
+
+def test_where_it_is_required_a_missing_compiler_fails_the_install(dist, no_compiler, tmp_path):
+    sdist = dist / f"volt_core-{VERSION}.tar.gz"
+    argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "none", sdist]
+    assert "VOLT_BUILD_NATIVE=require" in call(argv, ok=False, PATH=no_compiler, VOLT_BUILD_NATIVE="require")
