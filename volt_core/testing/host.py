@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from volt_core import run
+from volt_core import native, run
 from volt_core.errors import VoltError
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
@@ -158,6 +158,20 @@ def _ordinary_user() -> str | None:
     return _fails(as_user_argv(sys.executable, "-c", "import volt_core.errors"))
 
 
+def _native() -> str | None:
+    """The C build succeeded, and what it built runs here."""
+    try:
+        native.CImplementation()
+    except ImportError as error:
+        return f"the C extension was not built: {error}"
+    return None if native.program("init") else "the static programs were not built"
+
+
+def _c_compiler() -> str | None:
+    missing = [name for name in ("cc", "make") if run.find_program(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "systemd": _systemd,
@@ -170,6 +184,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "busybox": _busybox,
     "mmdebstrap": _mmdebstrap,
     "ordinary_user": _ordinary_user,
+    "native": _native,
+    "c_compiler": _c_compiler,
 }
 """The capabilities by name; each probe returns why it is missing, or None."""
 
