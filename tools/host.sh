@@ -15,6 +15,7 @@ packages_of() {
     test) echo "
             acl:setfacl
             attr:setfattr
+            busybox-static:busybox
             debootstrap:debootstrap
             e2fsprogs:mkfs.ext4
             fakechroot:fakechroot
@@ -57,11 +58,11 @@ find_python_packages() {
         return
     fi
     # A Python that is not Debian's brings its own; a newer one beside Debian's python3 has packages of its own.
-    case $python in python3) prefix=python3 ;; *) prefix=${python##*/} ;; esac
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $prefix-venv"
+    debian=${python##*/}
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $debian-venv"
     if [ "${VOLT_BUILD_NATIVE:-}" != 0 ]; then
         header='import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'
-        "$python" -c "$header" 2>/dev/null || missing_optional="$missing_optional $prefix-dev"
+        "$python" -c "$header" 2>/dev/null || missing_optional="$missing_optional $debian-dev"
     fi
 }
 

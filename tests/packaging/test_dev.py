@@ -116,7 +116,8 @@ def test_setup_repairs_waits_and_then_does_nothing(tree):
     version = call([tree / ".venv/bin/volt", "--version"])
     assert volt_core.__version__ in version
 
-    (tree / "plugins/volt_qemu/pyproject.toml").open("a").write("\n# changed\n")
+    changed = tree / "plugins/volt_qemu/pyproject.toml"
+    changed.write_text(changed.read_text() + "\n# changed\n")
     assert "installing Volt" in call(argv, VOLT_BUILD_NATIVE="0")
 
 

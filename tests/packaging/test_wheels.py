@@ -12,49 +12,40 @@ import pytest
 
 import volt_core
 
-from .conftest import PLUGINS, ROOT, call
+from .conftest import PLUGINS, call
 
 pytestmark = pytest.mark.packaging
 VERSION = volt_core.__version__
 COMPILERS = ("gcc", "cc")
 
 
-def wheel_of(dist: Path, name: str) -> Path:
-    (wheel,) = dist.glob(f"{name}-{VERSION}-*.whl")
-    return wheel
-
-
 def test_each_distribution_has_an_sdist_and_a_wheel(dist):
     for name in ("volt_core", *PLUGINS):
-        assert (dist / f"{name}-{VERSION}.tar.gz").exists()
-        assert wheel_of(dist, name)
+        assert dist.sdist(name).name == f"{name}-{VERSION}.tar.gz"
+        assert dist.wheel(name).name.startswith(f"{name}-{VERSION}-")
 
 
 @pytest.mark.parametrize("name", ["volt_core", *PLUGINS])
 def test_wheel_has_every_module_and_nothing_else(dist, name):
-    source = ROOT if name == "volt_core" else ROOT / "plugins" / name / "src"
-    wanted = {
-        path.relative_to(source).as_posix()
-        for path in (source / name).rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
-    }
-    inside = {path for path in zipfile.ZipFile(wheel_of(dist, name)).namelist() if ".dist-info/" not in path}
-    assert wanted <= inside
-    extra = {path for path in inside - wanted if not path.startswith(("volt_core/_bin/", "volt_core/_native."))}
-    assert extra == set()
+    above = "" if name == "volt_core" else f"plugins/{name}/src/"
+    sources = {path.removeprefix(above) for path in dist.sources if path.startswith(f"{above}{name}/")}
+    inside = {path for path in zipfile.ZipFile(dist.wheel(name)).namelist() if ".dist-info/" not in path}
+    assert sources - inside == set()
+    assert {
+        path for path in inside - sources if not path.startswith(("volt_core/_bin/", "volt_core/_native."))
+    } == set()
 
 
 def test_sdist_of_the_core_has_all_that_a_build_needs(dist):
-    with tarfile.open(dist / f"volt_core-{VERSION}.tar.gz") as sdist:
-        names = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
+    with tarfile.open(dist.sdist("volt_core")) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
     needed = {"pyproject.toml", "setup.py", "LICENSE", "README.md"}
-    needed |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.[ch]")}
-    assert needed <= names
+    assert needed | {path for path in dist.sources if path.startswith("csrc/")} <= names
 
 
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C compiler: the wheel is a pure one")
 def test_wheel_of_the_core_is_native(dist):
-    wheel = wheel_of(dist, "volt_core")
+    wheel = dist.wheel("volt_core")
     assert "-cp311-abi3-" in wheel.name
     assert "volt_core/_native.abi3.so" in zipfile.ZipFile(wheel).namelist()
 
@@ -71,7 +62,7 @@ def test_installed_volt_works_without_the_tree(installed):
 
 def test_core_alone_says_what_is_missing(dist, tmp_path):
     call([sys.executable, "-m", "venv", tmp_path / "venv"])
-    call([tmp_path / "venv/bin/pip", "install", "--quiet", wheel_of(dist, "volt_core")])
+    call([tmp_path / "venv/bin/pip", "install", "--quiet", dist.wheel("volt_core")])
     volt = tmp_path / "venv/bin/volt"
     assert VERSION in call([volt, "--version"])
     call([volt, "--help"])
@@ -92,7 +83,7 @@ def no_compiler(tmp_path: Path) -> str:
 
 
 def test_without_a_compiler_the_python_code_serves(dist, installed, no_compiler, tmp_path):
-    sdist = dist / f"volt_core-{VERSION}.tar.gz"
+    sdist = dist.sdist("volt_core")
     call([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "pure", sdist], PATH=no_compiler)
     (wheel,) = (tmp_path / "pure").iterdir()
     assert wheel.name == f"volt_core-{VERSION}-py3-none-any.whl"
@@ -104,6 +95,6 @@ def test_without_a_compiler_the_python_code_serves(dist, installed, no_compiler,
 
 
 def test_where_it_is_required_a_missing_compiler_fails_the_install(dist, no_compiler, tmp_path):
-    sdist = dist / f"volt_core-{VERSION}.tar.gz"
+    sdist = dist.sdist("volt_core")
     argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "none", sdist]
     assert "VOLT_BUILD_NATIVE=require" in call(argv, ok=False, PATH=no_compiler, VOLT_BUILD_NATIVE="require")
