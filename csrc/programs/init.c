@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,7 +127,14 @@ static void report(int status_fd, const char *format, ...) {
         }
 }
 
-/* Executes by the rules of execvpe(), save that a file of unknown format is not given to /bin/sh. Gives an errno. */
+static bool is_regular(const char *file) {
+        struct stat st;
+
+        return stat(file, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Executes by the rules of execvpe(), save that a file of unknown format is not given to /bin/sh, and that a directory
+ * of PATH that may not be searched is passed over as shells do. Gives an errno. */
 static int execute(char **argv) {
         const char *path = getenv("PATH"), *end;
         bool denied = false;
@@ -144,7 +152,7 @@ static int execute(char **argv) {
                 if (n > 0 && (size_t) n < sizeof file) {
                         execv(file, argv);
                         if (errno == EACCES)
-                                denied = true;
+                                denied = denied || is_regular(file);
                         else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != ENAMETOOLONG)
                                 return errno;
                 }

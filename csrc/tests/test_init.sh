@@ -5,7 +5,7 @@ set -u
 
 : "${INIT:?}"
 work=$(mktemp -d) || exit 2
-trap 'rm -rf "$work"' EXIT
+trap 'chmod 700 "$work/shut"; rm -rf "$work"' EXIT
 count=0
 failed=0
 
@@ -31,7 +31,8 @@ printf '#!/bin/sh\nexit 9\n' >"$work/script"
 cp "$work/script" "$work/locked"
 chmod 755 "$work/text" "$work/script"
 chmod 644 "$work/locked"
-mkdir "$work/elsewhere"
+mkdir "$work/elsewhere" "$work/shut" "$work/shut/script"
+chmod 0 "$work/shut"
 missing='No such file or directory'
 
 check 'success' 0 'pid;exit 0;' -- -- true
@@ -53,9 +54,11 @@ check 'no terminal to control' 125 'fail 125 25 controlling terminal: Inappropri
         --setsid-tty -- true </dev/null
 
 saved=$PATH
-PATH=$work/elsewhere:$work:$saved
+PATH=$work/elsewhere:$work/shut:$work:$saved
 check 'found further on in PATH' 9 'pid;exit 9;' -- -- script
 check 'found but not executable' 126 'fail 126 13 locked: Permission denied;' -- -- locked
+check 'not found beside a directory that may not be searched' 127 "fail 127 2 no-such-command: $missing;" -- \
+        -- no-such-command
 PATH=$saved
 
 check 'no command' 125 '' -- --
