@@ -1,0 +1,68 @@
+"""The typer application: global options, and the table of commands with what plugins add to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from volt_core.cli import tables
+from volt_core.cli.lazy import Entry, LazyGroup, Table, group_of, load_command, new_app
+from volt_core.cli.session import Session
+
+
+class _Top(LazyGroup):
+    """The core's commands, then those of plugins; a plugin cannot replace one of the core's."""
+
+    _session: Session | None = None
+
+    def table(self) -> Table:
+        return tables.TOP
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            added = self._added(ctx).get(cmd_name)
+            found = load_command(cmd_name, added) if added else None
+        return found
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        super().format_commands(ctx, formatter)
+        added = self._added(ctx)
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, entry.help) for name, entry in added.items()])
+
+    def _added(self, ctx: Any) -> Table:
+        # While help is shown the callback has not run yet, so there is no session from it.
+        session = ctx.obj or Session(ctx.params.get("root"))
+        groups = session.volt.plugins.command_groups()
+        return {group.name: Entry(group.target, group.help) for group in groups if group.name not in tables.TOP}
+
+
+app = new_app(cls=_Top)
+container = new_app(cls=group_of(tables.CONTAINER), help="Containers.")
+workload = new_app(cls=group_of(tables.WORKLOAD), help="Workloads of any kind.")
+image = new_app(cls=group_of(tables.IMAGE), help="Images.")
+plugin = new_app(cls=group_of(tables.PLUGIN), help="Plugins.")
+config = new_app(cls=group_of(tables.CONFIG), help="Configuration.")
+
+for _group in (container, workload, image, plugin, config):
+    _group.callback()(lambda: None)
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="DIR", help="Use the instance below DIR; also VOLT_ROOT.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+) -> None:
+    """Volt runs containers, virtual machines and services on one Linux machine."""
+    if version:
+        from volt_core import __version__
+
+        typer.echo(f"volt {__version__}")
+        raise typer.Exit
+    ctx.obj = Session(root)

@@ -1,0 +1,88 @@
+"""``volt plugin``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from volt_core.cli.exits import leave, say
+from volt_core.cli.render import AsJson, Quiet, print_json, print_names, print_table
+from volt_core.cli.session import volt_of
+from volt_core.contracts import capabilities_of
+from volt_core.errors import NotFoundError
+from volt_core.names import shown
+from volt_core.plugins.loader import Failure, Loaded
+
+
+def list_(ctx: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """List plugins, what they provide and what their backends can do; broken ones are named, not hidden."""
+    loaded = volt_of(ctx).plugins.load_all()
+    if as_json:
+        print_json("plugins", [_summary(item) for item in loaded.values()])
+    elif quiet:
+        print_names(loaded)
+    else:
+        print_table(("PLUGIN", "DISTRIBUTION", "STATE", "PROVIDES"), map(_row, loaded.values()))
+
+
+def inspect(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A plugin.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show a plugin; of a broken one, the traceback and what to do. Ends with 9 if it is broken."""
+    loaded = volt_of(ctx).plugins.load_all()
+    if name not in loaded:
+        raise NotFoundError(f"No plugin is named {shown(name)}", hint=f"There are: {', '.join(sorted(loaded))}.")
+    item = loaded[name]
+    if as_json:
+        print_json("plugin", _summary(item))
+    else:
+        for key, value in _summary(item).items():
+            if value:
+                print(f"{key + ':':<14}{value if isinstance(value, str) else _shown(value)}")
+    if isinstance(item, Failure):
+        error = item.error()
+        say(f"Error: {error}")
+        leave(error.exit_code)
+
+
+def _row(item: Loaded | Failure) -> tuple[str, ...]:
+    if isinstance(item, Failure):
+        return item.info.name, item.info.origin, "broken", item.reason
+    summary = _summary(item)
+    provides = [
+        f"{what} {', '.join(summary[key])}"
+        for key, what in (("backends", "backend"), ("stores", "store"), ("schemes", "images"), ("commands", "commands"))
+        if summary[key]
+    ]
+    state = "; ".join(f"{name}: {probe}" for name, probe in summary["probes"].items() if probe != "ok") or "ok"
+    return item.info.name, item.info.origin, "ok" if state == "ok" else "not usable here", "; ".join(provides)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_shown(inner)}" for key, inner in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _summary(item: Loaded | Failure) -> dict[str, Any]:
+    info = item.info
+    head = {"name": info.name, "distribution": info.distribution, "version": info.version, "target": info.target}
+    if isinstance(item, Failure):
+        return {**head, "state": "broken", "reason": item.reason, "traceback": item.traceback}
+    provides = info.provides
+    probes = {backend.NAME: backend.probe() for backend in item.backends}
+    return {
+        **head,
+        "state": "ok",
+        "backends": [backend.NAME for backend in item.backends],
+        "capabilities": {backend.NAME: sorted(capabilities_of(backend)) for backend in item.backends},
+        "probes": {name: "ok" if probe.available else probe.reason for name, probe in probes.items()},
+        "stores": [store.NAME for store in item.stores],
+        "schemes": [scheme for source in item.sources for scheme in source.SCHEMES],
+        "sections": [section.KEY for section in item.sections],
+        "commands": [group.name for group in provides.commands] if provides else [],
+        "hooks": list(provides.hooks) if provides else [],
+    }

@@ -1,0 +1,79 @@
+"""Every command and where it is: data only, so that help and completion import nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from volt_core.cli.lazy import Entry
+
+_V = "volt_core.cli.verbs"
+_C = "volt_core.cli.create"
+_E = "volt_core.cli.execute"
+_P = "volt_core.cli.listing"
+
+VERBS: Final = {
+    "start": Entry(f"{_V}:start", "Start workloads."),
+    "stop": Entry(f"{_V}:stop", "Stop workloads: ask, then kill."),
+    "restart": Entry(f"{_V}:restart", "Stop workloads, then start them."),
+    "kill": Entry(f"{_V}:kill", "Send a signal to workloads."),
+    "delete": Entry(f"{_V}:delete", "Delete workloads."),
+    "wait": Entry(f"{_V}:wait", "Wait until workloads end and print their exit codes."),
+    "exec": Entry(f"{_E}:exec_", "Run a command in a running workload."),
+    "shell": Entry(f"{_E}:shell", "Open a shell in a running workload."),
+    "logs": Entry(f"{_V}:logs", "Show what a workload has written."),
+    "inspect": Entry(f"{_P}:inspect", "Show everything about workloads."),
+    "freeze": Entry(f"{_V}:freeze", "Suspend workloads."),
+    "thaw": Entry(f"{_V}:thaw", "Resume frozen workloads."),
+}
+
+CONTAINER: Final = {
+    "create": Entry(f"{_C}:create", "Create a container without starting it."),
+    "run": Entry(f"{_C}:run", "Create a container and run a command in it."),
+    **VERBS,
+    "list": Entry(f"{_P}:containers", "List containers."),
+}
+
+WORKLOAD: Final = {**VERBS, "list": Entry(f"{_P}:workloads", "List workloads of all kinds.")}
+
+IMAGE: Final = {
+    name: Entry(f"volt_core.cli.image:{function}", text)
+    for name, function, text in (
+        ("pull", "pull", "Fetch an image from a source, for example debian:bookworm."),
+        ("import", "import_", "Import a root file system from a tar or a directory."),
+        ("list", "list_", "List images."),
+        ("inspect", "inspect", "Show everything about an image."),
+        ("tag", "tag", "Give an image another name."),
+        ("delete", "delete", "Delete image names."),
+        ("export", "export", "Write an image as a tar."),
+    )
+}
+
+PLUGIN: Final = {
+    "list": Entry("volt_core.cli.plugin:list_", "List plugins and what they provide."),
+    "inspect": Entry("volt_core.cli.plugin:inspect", "Show a plugin; of a broken one, why."),
+}
+
+CONFIG: Final = {
+    "get": Entry("volt_core.cli.config:get", "Print a setting."),
+    "list": Entry("volt_core.cli.config:list_", "Print all settings."),
+    "set": Entry("volt_core.cli.config:set_", "Write a setting to the configuration file."),
+    "unset": Entry("volt_core.cli.config:unset", "Take a setting out of the configuration file."),
+}
+
+TOP: Final = {
+    "run": CONTAINER["run"],
+    "create": CONTAINER["create"],
+    **VERBS,
+    "rm": VERBS["delete"]._replace(hidden=True),
+    "ps": Entry(f"{_P}:ps", "List workloads."),
+    "container": Entry("volt_core.cli.app:container", "Containers."),
+    "workload": Entry("volt_core.cli.app:workload", "Workloads of any kind."),
+    "image": Entry("volt_core.cli.app:image", "Images."),
+    "plugin": Entry("volt_core.cli.app:plugin", "Plugins."),
+    "config": Entry("volt_core.cli.app:config", "Configuration."),
+    "doctor": Entry("volt_core.cli.host:doctor", "Check what this host can do."),
+    "info": Entry("volt_core.cli.host:info", "Show where this Volt keeps things and what it uses."),
+    "completion": Entry("volt_core.cli.host:completion", "Print the completion script for a shell."),
+}
+
+GROUPS: Final = {"container": CONTAINER, "workload": WORKLOAD, "image": IMAGE, "plugin": PLUGIN, "config": CONFIG}

@@ -1,0 +1,97 @@
+"""The core's part of ``volt doctor``: what this host can do, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_core import native, run
+from volt_core.models.extension import Check, Verdict
+from volt_core.paths import VoltPaths
+from volt_core.plugins import Plugins
+from volt_core.plugins.loader import Failure
+
+
+def core_checks(paths: VoltPaths, plugins: Plugins) -> list[Check]:
+    """Carry out the checks; none changes anything."""
+    return [*_python(), *_plugins(plugins), *_backends(plugins), *_sources(plugins), *_state(paths)]
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check(area="core", what=f"Python {version}", verdict=Verdict.OK)
+    if native.implementation() == "c":
+        yield Check(area="core", what="C extension in use", verdict=Verdict.OK)
+    else:
+        yield Check(
+            area="core",
+            what="C extension not in use, Python twins serve: hashing and walking are slower",
+            verdict=Verdict.WARNING,
+            hint="Install gcc, libssl-dev and python3-dev, then reinstall volt-core.",
+        )
+
+
+def _plugins(plugins: Plugins) -> Iterator[Check]:
+    for name, loaded in plugins.load_all().items():
+        if isinstance(loaded, Failure):
+            yield Check(
+                area="plugins",
+                what=f"{name} of {loaded.info.origin}: {loaded.reason}",
+                verdict=Verdict.MISSING,
+                hint=f"See 'volt plugin inspect {name}'.",
+            )
+        else:
+            yield Check(area="plugins", what=f"{name} of {loaded.info.origin}", verdict=Verdict.OK)
+    for name in sorted(plugins.disabled):
+        yield Check(area="plugins", what=f"{name}: switched off by VOLT_DISABLE_PLUGINS", verdict=Verdict.WARNING)
+
+
+def _backends(plugins: Plugins) -> Iterator[Check]:
+    probes = {name: (backend, backend.probe()) for name, backend in plugins.backends().items()}
+    served = {backend.KIND for backend, probe in probes.values() if probe.available}
+    for name, (backend, probe) in probes.items():
+        if probe.available:
+            what = f"{name} runs a {backend.KIND} here"
+            yield Check(area="backends", what=what, verdict=Verdict.OK, hint=probe.hint)
+        else:
+            # One that works is enough; of a kind that none can run, each says what it lacks.
+            verdict = Verdict.WARNING if backend.KIND in served else Verdict.MISSING
+            yield Check(area="backends", what=f"{name}: {probe.reason}", verdict=verdict, hint=probe.hint)
+    if not probes:
+        yield Check(
+            area="backends",
+            what="no backend is installed",
+            verdict=Verdict.MISSING,
+            hint="Install volt-nspawn or volt-proot.",
+        )
+
+
+def _sources(plugins: Plugins) -> Iterator[Check]:
+    for scheme in plugins.schemes():
+        probe = plugins.image_source(scheme)().probe()
+        if probe.available:
+            yield Check(area="images", what=f"{scheme}: by {probe.version}", verdict=Verdict.OK)
+        else:
+            yield Check(area="images", what=f"{scheme}: {probe.reason}", verdict=Verdict.WARNING, hint=probe.hint)
+
+
+def _state(paths: VoltPaths) -> Iterator[Check]:
+    folder = paths.lib
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        yield Check(
+            area="state",
+            what=f"'{folder}' cannot be written",
+            verdict=Verdict.MISSING,
+            hint="Run as its owner, or choose another place with VOLT_ROOT.",
+        )
+        return
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    verdict = Verdict.OK if free > 2 * 1024**3 else Verdict.WARNING
+    yield Check(area="state", what=f"{paths.lib}: {free // 1024**2} MiB free", verdict=verdict)
+    if os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and run.find_program("systemctl"):
+        yield Check(area="state", what="systemd is PID 1", verdict=Verdict.OK)
