@@ -220,7 +220,8 @@ class Store(abc.ABC):
     def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
         """S-7: Yield the entry at `path` and, if it is a directory, what is below it.
 
-        Parents come first, names in byte order. Raises :class:`NotFoundError` if the tree has no such path. Symlinks are never followed.
+        Parents come first, names in byte order; symlinks are never followed. Raises :class:`NotFoundError`
+        if the tree has no such path.
         """
 
     @abc.abstractmethod

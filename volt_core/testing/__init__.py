@@ -13,4 +13,5 @@ pytest.register_assert_rewrite(
     "volt_core.testing.pytest_plugin",
     "volt_core.testing.store_kit",
     "volt_core.testing.trees",
+    "volt_core.testing.workbench",
 )

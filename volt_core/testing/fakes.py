@@ -79,8 +79,7 @@ class FakeBackend(Backend):
             main.send(signal)
 
     def delete(self, workload: Workload) -> None:
-        Host.runs.pop(workload.id, None)
-        Host.logs.pop(workload.id, None)
+        Host.forget(self._folder(workload))
 
     def status(self, workload: Workload) -> WorkloadStatus:
         run = self._find_run(workload)
@@ -124,7 +123,7 @@ class FakeBackend(Backend):
         run = Run(self._log(workload))
         self._outcome_file(workload).unlink(missing_ok=True)
         self._started_file(workload).write_text(str(run.started))
-        Host.runs[workload.id] = run
+        Host.runs[self._folder(workload)] = run
         code = Program.refusal(command)
         if code is not None:
             what = "not found" if code == COMMAND_NOT_FOUND else "not executable"
@@ -158,10 +157,10 @@ class FakeBackend(Backend):
         return outcome
 
     def _find_run(self, workload: Workload) -> Run | None:
-        return Host.runs.get(workload.id)
+        return Host.runs.get(self._folder(workload))
 
     def _log(self, workload: Workload) -> Log:
-        return Host.logs.setdefault(workload.id, Log(console=self.CONSOLE))
+        return Host.logs.setdefault(self._folder(workload), Log(console=self.CONSOLE))
 
     def _folder(self, workload: Workload) -> Path:
         return self.paths.workload(workload.kind, workload.name)
@@ -245,6 +244,7 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
     def rename(self, workload: Workload, name: str) -> None:
         if self.status(workload).status.active:
             raise WrongState(f"Cannot rename '{workload.name}': it is running")
+        Host.move(self._folder(workload), self.paths.workload(workload.kind, name))
 
 
 class DummyVm(FakeBackend, Freeze):
@@ -256,6 +256,10 @@ class DummyVm(FakeBackend, Freeze):
 
     def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
         return shlex.split(_spec(workload, VmSpec).image), {}, "/"
+
+    def create(self, workload: Workload) -> None:
+        next(self.store.entries(_spec(workload, VmSpec).root))
+        super().create(workload)
 
     def freeze(self, workload: Workload) -> None:
         self._active(workload, "freeze").set_frozen(True)

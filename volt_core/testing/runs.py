@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from volt_core.contracts import LogRecord, Streams
@@ -141,10 +142,24 @@ class Run:
 
 
 class Host:
-    """What all fake backends of this process run, by the workload's id."""
+    """What all fake backends of this process run, by the workload's folder."""
 
-    runs: ClassVar[dict[str, Run]] = {}
-    logs: ClassVar[dict[str, Log]] = {}
+    runs: ClassVar[dict[Path, Run]] = {}
+    logs: ClassVar[dict[Path, Log]] = {}
+
+    @classmethod
+    def forget(cls, folder: Path) -> None:
+        """Drop what is known of a workload."""
+        cls.runs.pop(folder, None)
+        cls.logs.pop(folder, None)
+
+    @classmethod
+    def move(cls, old: Path, new: Path) -> None:
+        """The workload's folder has another name now."""
+        if old in cls.runs:
+            cls.runs[new] = cls.runs.pop(old)
+        if old in cls.logs:
+            cls.logs[new] = cls.logs.pop(old)
 
 
 def forward_signals(events: int | None, program: Program) -> Iterator[None]:

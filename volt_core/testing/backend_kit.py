@@ -1,0 +1,378 @@
+"""Conformance of a backend: the life cycle, its failures, the log; :mod:`.facet_kit` has the facets.
+
+An outside backend subclasses the kits in a test module and gives one fixture::
+
+    class TestLifecycle(BackendLifecycleKit):
+        @pytest.fixture
+        def backend(self, paths):
+            return MyBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+
+A kind other than a container also overrides ``make_spec``, an image without a shell ``payload``. The numbers
+in the names of the cases are those of ``docs/backend-contract.md``.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from volt_core.contracts import Backend, Limits, Ports
+from volt_core.errors import BackendError, CapabilityMissing, ObjectMissing, TimedOut, WrongState
+from volt_core.models.network import PublishedPort
+from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
+from volt_core.models.resources import Resources
+from volt_core.models.workload import ContainerSpec, Status, VmSpec
+from volt_core.testing.facet_kit import (
+    BackendAttachKit,
+    BackendExecKit,
+    BackendFreezeKit,
+    BackendRenameKit,
+    BackendSnapshotKit,
+    BackendStatsKit,
+)
+from volt_core.testing.workbench import BackendKit, Workbench, background
+
+__all__ = [
+    "BackendAttachKit",
+    "BackendExecKit",
+    "BackendFailureKit",
+    "BackendFreezeKit",
+    "BackendLifecycleKit",
+    "BackendLogsKit",
+    "BackendRenameKit",
+    "BackendSnapshotKit",
+    "BackendStatsKit",
+]
+
+_GRACE = 10.0
+_SHORT = 0.3
+
+
+class BackendLifecycleKit(BackendKit):
+    """Create, start, stop, kill, delete, status, wait."""
+
+    def test_b1_created_is_created_and_nothing_else(self, bench: Workbench) -> None:
+        status = bench.backend.status(bench.create(self.payload.sleeps()))
+        assert status.status is Status.CREATED
+        assert (status.outcome, status.started, status.pid) == (None, 0, None)
+
+    def test_b2_start_returns_when_the_payload_runs(self, bench: Workbench) -> None:
+        before = time.time_ns()
+        status = bench.backend.status(bench.start(self.payload.sleeps()))
+        assert status.status is Status.RUNNING
+        assert status.outcome is None
+        assert before - 10**9 <= status.started <= time.time_ns()
+
+    def test_b2_start_of_an_active_one_is_refused_and_changes_nothing(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        before = bench.backend.status(workload)
+        with pytest.raises(WrongState):
+            bench.backend.start(workload)
+        assert bench.backend.status(workload) == before
+
+    def test_b2_an_ended_one_starts_again(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        first = bench.backend.status(workload).started
+        bench.backend.stop(workload, _GRACE)
+        bench.backend.start(workload)
+        status = bench.backend.status(workload)
+        assert status.status is Status.RUNNING
+        assert status.outcome is None
+        assert status.started > first
+
+    def test_b3_stop_asks_and_the_payload_ends(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        bench.backend.stop(workload, _GRACE)
+        status = bench.backend.status(workload)
+        assert status.status is Status.STOPPED
+        assert status.pid is None
+        assert status.outcome is not None
+        if self.payload.tells_signals:
+            assert status.outcome.signal == signal.SIGTERM
+
+    def test_b3_stop_is_idempotent(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        bench.backend.stop(workload, _GRACE)
+        before = bench.backend.status(workload)
+        bench.backend.stop(workload, _GRACE)
+        assert bench.backend.status(workload) == before
+
+    def test_b3_stop_of_what_never_ran_is_success(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        bench.backend.stop(workload, _GRACE)
+        assert bench.backend.status(workload).status is Status.CREATED
+
+    def test_b3_stop_makes_it_end_after_the_timeout(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        begin = time.monotonic()
+        bench.backend.stop(workload, 2 * _SHORT)
+        assert 2 * _SHORT <= time.monotonic() - begin < bench.patience
+        status = bench.backend.status(workload)
+        assert not status.status.active
+        if self.payload.tells_signals:
+            assert status.outcome is not None
+            assert status.outcome.signal == signal.SIGKILL
+
+    def test_b3_stop_without_time_does_not_ask(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        bench.backend.stop(workload, 0)
+        assert not bench.backend.status(workload).status.active
+
+    def test_b4_kill_sends_the_signal(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        bench.backend.kill(workload, signal.SIGUSR1)
+        outcome = bench.backend.wait(workload, bench.patience)
+        if self.payload.tells_signals:
+            assert outcome.signal == signal.SIGUSR1
+
+    def test_b4_kill_of_what_does_not_run_is_refused(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        with pytest.raises(WrongState):
+            bench.backend.kill(workload, signal.SIGTERM)
+        bench.backend.start(workload)
+        bench.backend.stop(workload, _GRACE)
+        with pytest.raises(WrongState):
+            bench.backend.kill(workload, signal.SIGTERM)
+
+    def test_b5_delete_leaves_nothing_that_a_new_one_of_the_name_would_find(self, bench: Workbench) -> None:
+        first = bench.start(self.payload.prints("of the first"))
+        bench.backend.wait(first, bench.patience)
+        bench.delete(first)
+        second = bench.create(self.payload.prints("of the second"), name=first.name)
+        assert bench.backend.status(second).status is Status.CREATED
+        assert bench.lines(second) == []
+        bench.backend.start(second)
+        bench.backend.wait(second, bench.patience)
+        assert bench.lines(second) == [b"of the second"]
+
+    def test_b6_status_of_many_is_the_status_of_each(self, bench: Workbench) -> None:
+        workloads = [bench.create(self.payload.sleeps()), bench.start(self.payload.sleeps())]
+        many = bench.backend.statuses(workloads)
+        assert many == {workload.name: bench.backend.status(workload) for workload in workloads}
+
+    @pytest.mark.parametrize("code", [0, 1, 7, 255])
+    def test_b7_the_exit_code_is_kept(self, bench: Workbench, code: int) -> None:
+        begin = time.time_ns()
+        workload = bench.start(self.payload.exits(code))
+        outcome = bench.backend.wait(workload, bench.patience)
+        assert (outcome.code, outcome.signal, outcome.result) == (code, None, "exited")
+        assert begin - 10**9 <= outcome.started <= outcome.finished <= time.time_ns()
+        status = bench.backend.status(workload)
+        assert status.outcome == outcome
+        assert status.status is (Status.STOPPED if code == 0 else Status.FAILED)
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1])
+    def test_b7_the_signal_is_kept(self, bench: Workbench, number: signal.Signals) -> None:
+        if not self.payload.tells_signals:
+            pytest.skip("this kind of workload cannot tell which signal ended it")
+        outcome = bench.backend.wait(bench.start(self.payload.dies_of(number)), bench.patience)
+        assert (outcome.code, outcome.signal, outcome.result) == (None, number, "signaled")
+
+    def test_b7_wait_before_the_first_start_is_refused(self, bench: Workbench) -> None:
+        with pytest.raises(WrongState):
+            bench.backend.wait(bench.create(self.payload.sleeps()), _SHORT)
+
+    def test_b7_wait_ends_at_its_time_limit(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        with pytest.raises(TimedOut):
+            bench.backend.wait(workload, _SHORT)
+        assert bench.backend.status(workload).status is Status.RUNNING
+
+    def test_b7_wait_hears_of_a_stop(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        with background(lambda: bench.fresh().wait(workload, bench.patience)) as waiting:
+            bench.backend.stop(workload, _GRACE)
+            assert waiting.result(bench.patience) == bench.backend.status(workload).outcome
+
+    def test_b9_probe_says_yes_quickly(self, bench: Workbench) -> None:
+        begin = time.monotonic()
+        probe = type(bench.backend).probe()
+        assert probe.available, probe.reason
+        assert time.monotonic() - begin < 1
+
+    def test_b10_another_instance_sees_the_same(self, bench: Workbench) -> None:
+        running = bench.start(self.payload.sleeps())
+        ended = bench.start(self.payload.exits(7))
+        outcome = bench.backend.wait(ended, bench.patience)
+        assert bench.fresh().status(running) == bench.backend.status(running)
+        assert bench.fresh().wait(ended, _SHORT) == outcome
+        bench.fresh().stop(running, _GRACE)
+        assert not bench.backend.status(running).status.active
+
+    def test_b15_limits_are_enforced_or_refused(self, bench: Workbench) -> None:
+        self._asks_for(bench, Limits, resources=Resources(memory_max=64 << 20))
+
+    def test_b16_ports_are_published_or_refused(self, bench: Workbench) -> None:
+        self._asks_for(bench, Ports, ports=(PublishedPort(host_port=40080, port=80),))
+
+    def _asks_for(self, bench: Workbench, facet: type, **changes: Any) -> None:
+        """What the facet then does is for the backend's own tests; a spec is never taken and ignored."""
+        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec):
+            pytest.skip("the specification of this kind has no such field")
+        if isinstance(bench.backend, facet):
+            bench.create(self.payload.sleeps(), **changes)
+        else:
+            with pytest.raises(CapabilityMissing):
+                bench.create(self.payload.sleeps(), **changes)
+
+
+class BackendFailureKit(BackendKit):
+    """What goes wrong: interrupted acts, two callers at once, commands and images that are not there."""
+
+    def test_b1_create_without_the_image_fails_and_can_be_cleared_away(self, bench: Workbench) -> None:
+        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec | VmSpec):
+            pytest.skip("this kind of workload has no image")
+        bench.image = "sha256:" + "0" * 64
+        workload = bench.plan(self.payload.sleeps())
+        with pytest.raises(ObjectMissing):
+            bench.backend.create(workload)
+        bench.backend.delete(workload)
+
+    @pytest.mark.parametrize("code", [COMMAND_NOT_FOUND, CANNOT_EXECUTE])
+    def test_b2_a_command_that_cannot_be_started_leaves_126_or_127(self, bench: Workbench, code: int) -> None:
+        command = self.payload.missing() if code == COMMAND_NOT_FOUND else self.payload.unexecutable()
+        workload = bench.create(command)
+        with pytest.raises(BackendError):
+            bench.backend.start(workload)
+        status = bench.backend.status(workload)
+        assert status.status is Status.FAILED
+        assert status.outcome is not None
+        assert (status.outcome.code, status.outcome.result) == (code, "not-started")
+        assert bench.backend.wait(workload, _SHORT) == status.outcome
+        bench.backend.stop(workload, _SHORT)
+
+    def test_b3_two_stops_at_once(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda backend: backend.stop(workload, _GRACE), [bench.fresh(), bench.fresh()]))
+        assert not bench.backend.status(workload).status.active
+
+    def test_b3_a_kill_during_a_stop_shortens_it(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        begin = time.monotonic()
+        with background(lambda: bench.fresh().stop(workload, 60)):
+            time.sleep(_SHORT)
+            bench.backend.kill(workload, signal.SIGKILL)
+        assert time.monotonic() - begin < bench.patience
+        assert not bench.backend.status(workload).status.active
+
+    def test_b5_delete_after_an_interrupted_create(self, bench: Workbench) -> None:
+        workload = bench.plan(self.payload.sleeps())
+        bench.backend.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b5_delete_twice(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.exits(0))
+        bench.backend.wait(workload, bench.patience)
+        bench.backend.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b5_delete_without_the_folder(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        bench.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b6_status_of_what_was_never_created_is_not_active(self, bench: Workbench) -> None:
+        workload = bench.plan(self.payload.sleeps())
+        assert not bench.backend.status(workload).status.active
+        bench.folder(workload).rmdir()
+        assert not bench.backend.status(workload).status.active
+
+    def test_b6_status_answers_while_a_stop_waits(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        with background(lambda: bench.fresh().stop(workload, 1.5)):
+            time.sleep(_SHORT)
+            begin = time.monotonic()
+            assert bench.backend.status(workload).status is Status.RUNNING
+            assert time.monotonic() - begin < 1
+
+    def test_b10_many_at_once_keep_to_themselves(self, bench: Workbench) -> None:
+        workloads = [bench.create(self.payload.exits(code)) for code in range(10)]
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda workload: bench.fresh().start(workload), workloads))
+        outcomes: list[Outcome] = [bench.backend.wait(workload, bench.patience) for workload in workloads]
+        assert [outcome.code for outcome in outcomes] == list(range(10))
+
+
+class BackendLogsKit(BackendKit):
+    """The log."""
+
+    def test_b8_the_log_is_what_was_printed(self, bench: Workbench) -> None:
+        before = time.time_ns()
+        workload = bench.start(self.payload.prints("one", "", "three"))
+        bench.backend.wait(workload, bench.patience)
+        records = list(bench.backend.logs(workload))
+        assert [record.data for record in records] == [b"one", b"", b"three"]
+        assert {record.stream for record in records} == {"stdout" if self.payload.parts_streams else "console"}
+        times = [record.time for record in records]
+        assert times == sorted(times)
+        assert before - 10**9 <= times[0] <= times[-1] <= time.time_ns()
+
+    def test_b8_stderr_is_told_apart(self, bench: Workbench) -> None:
+        if not self.payload.parts_streams:
+            pytest.skip("this kind of workload has one stream")
+        workload = bench.start(self.payload.prints_error("oops"))
+        bench.backend.wait(workload, bench.patience)
+        assert [(record.stream, record.data) for record in bench.backend.logs(workload)] == [("stderr", b"oops")]
+
+    def test_b8_a_line_without_newline_is_kept(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.writes("prompt>"))
+        bench.backend.wait(workload, bench.patience)
+        assert [(record.data, record.partial) for record in bench.backend.logs(workload)] == [(b"prompt>", True)]
+
+    def test_b8_all_runs_are_in_it(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("again"))
+        bench.backend.wait(workload, bench.patience)
+        bench.backend.start(workload)
+        bench.backend.wait(workload, bench.patience)
+        assert [record.data for record in bench.fresh().logs(workload)] == [b"again", b"again"]
+
+    def test_b8_what_never_ran_has_an_empty_log(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        assert bench.lines(workload) == []
+        assert bench.lines(workload, follow=True) == []
+
+    @pytest.mark.parametrize(("tail", "expected"), [(0, []), (2, [b"4", b"5"]), (99, [b"1", b"2", b"3", b"4", b"5"])])
+    def test_b8_tail_limits_it_to_the_last(self, bench: Workbench, tail: int, expected: list[bytes]) -> None:
+        workload = bench.start(self.payload.prints("1", "2", "3", "4", "5"))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload, tail=tail) == expected
+
+    def test_b8_since_limits_it_to_newer_lines(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("line"))
+        bench.backend.wait(workload, bench.patience)
+        between = time.time_ns()
+        bench.backend.start(workload)
+        bench.backend.wait(workload, bench.patience)
+        assert len(bench.lines(workload, since=between)) == 1
+        assert bench.lines(workload, since=time.time_ns()) == []
+
+    def test_b8_follow_yields_at_once_and_ends_with_the_workload(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints_then_sleeps("first"))
+        seen = threading.Event()
+        gathered: list[bytes] = []
+
+        def follow(backend: Backend) -> None:
+            for record in backend.logs(workload, follow=True):
+                gathered.append(record.data)
+                seen.set()
+
+        with background(lambda: follow(bench.fresh())):
+            assert seen.wait(bench.patience)
+            assert bench.backend.status(workload).status is Status.RUNNING
+            bench.backend.stop(workload, _GRACE)
+        assert gathered == [b"first"]
+
+    def test_b8_follow_of_an_ended_one_ends(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("line"))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload, follow=True) == [b"line"]

@@ -1,0 +1,105 @@
+"""What the kits let a workload run. A backend whose images have no POSIX shell gives a payload of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import ClassVar
+
+Command = Sequence[str]
+
+
+class ShellPayload:
+    """Commands for an image with a POSIX ``sh``, ``cat``, ``pwd``, ``sleep`` and a file ``/etc/passwd``."""
+
+    tells_signals: ClassVar[bool] = True
+    """Whether an outcome can say which signal ended it; a virtual machine's cannot."""
+    parts_streams: ClassVar[bool] = True
+    """Whether stdout and stderr are two; a console is one."""
+
+    def exits(self, code: int) -> Command:
+        """End at once with `code`."""
+        return self._script(f"exit {code}")
+
+    def dies_of(self, number: int) -> Command:
+        """End at once of a signal."""
+        return self._script(f"kill -{number} $$; sleep 60")
+
+    def sleeps(self) -> Command:
+        """Run until a signal ends it; any signal does, by its default action."""
+        return ("sleep", "1000")
+
+    def ignores(self, number: int) -> Command:
+        """Print ``ready``, then run on whatever number of these signals come."""
+        return self._script(f"trap '' {signal.Signals(number).name[3:]}; echo ready; while :; do sleep 0.1; done")
+
+    def prints(self, *lines: str) -> Command:
+        """Print lines, then end with 0."""
+        return self._script('for line; do echo "$line"; done', *lines)
+
+    def prints_then_sleeps(self, *lines: str) -> Command:
+        """Print lines, then run until a signal ends it."""
+        return self._script('for line; do echo "$line"; done; exec sleep 1000', *lines)
+
+    def prints_error(self, line: str) -> Command:
+        """Print a line to stderr, then end with 0."""
+        return self._script('echo "$1" >&2', line)
+
+    def writes(self, text: str) -> Command:
+        """Print text without a newline, then end with 0."""
+        return ("printf", "%s", text)
+
+    def echoes_stdin(self) -> Command:
+        """Copy stdin to stdout until its end, then end with 0."""
+        return ("cat",)
+
+    def prints_variable(self, name: str) -> Command:
+        """Print the value of an environment variable, then end with 0."""
+        return self._script(f'echo "${name}"')
+
+    def prints_working_dir(self) -> Command:
+        """Print the working directory, then end with 0."""
+        return ("pwd",)
+
+    def missing(self) -> Command:
+        """What does not exist."""
+        return ("/no/such/program",)
+
+    def unexecutable(self) -> Command:
+        """What exists and cannot be executed."""
+        return ("/etc/passwd",)
+
+    @staticmethod
+    def _script(text: str, *words: str) -> Command:
+        return ("sh", "-c", text, "sh", *words)
+
+
+class FakePayload(ShellPayload):
+    """Commands in the language of :mod:`volt_core.testing.programs`, for the fakes."""
+
+    def exits(self, code: int) -> Command:
+        return ("exit", str(code))
+
+    def dies_of(self, number: int) -> Command:
+        return ("die", str(int(number)))
+
+    def ignores(self, number: int) -> Command:
+        return ("ignore", str(int(number)), ";", "echo", "ready", ";", "sleep", "1000")
+
+    def prints(self, *lines: str) -> Command:
+        return tuple(word for line in lines for word in ("echo", line, ";"))
+
+    def prints_then_sleeps(self, *lines: str) -> Command:
+        return (*self.prints(*lines), "sleep", "1000")
+
+    def prints_error(self, line: str) -> Command:
+        return ("error", line)
+
+    def writes(self, text: str) -> Command:
+        return ("write", text)
+
+    def prints_variable(self, name: str) -> Command:
+        return ("env", name)
+
+    def unexecutable(self) -> Command:
+        return ("unexecutable",)
