@@ -11,7 +11,8 @@ packages_of() {
     run) echo "proot:proot" ;;
     pull) echo "
             mmdebstrap:mmdebstrap
-            debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg" ;;
+            debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
+            uidmap:newuidmap" ;;
     test) echo "
             acl:setfacl
             attr:setfattr
@@ -24,7 +25,6 @@ packages_of() {
             libcap2-bin:setcap
             procps:ps
             shellcheck:shellcheck
-            uidmap:newuidmap
             xfsprogs:mkfs.xfs
             xz-utils:xz
             zstd:zstd" ;;
@@ -113,11 +113,15 @@ and then run ./dev again.$(hint_without_root)"
     apt_install
 }
 
+# Said by demo alone: the way with an image of one's own, and which of the missing packages it needs.
 hint_without_root() {
-    case " $missing " in
-    *" proot "* | *-venv\ *) echo ' Every way of using Volt here needs at least proot and python3-venv.' ;;
-    *) echo " With an image of your own, ./dev demo --image FILE.tar goes on without:$missing" ;;
-    esac
+    [ "${command:-}" = demo ] || return 0
+    needed=
+    for package in $missing; do
+        case $package in proot | *python*-venv) needed="$needed $package" ;; esac
+    done
+    echo "
+With a root file system of your own, ./dev demo --image FILE.tar needs ${needed:+only}${needed:-none of them}."
 }
 
 apt_install() {

@@ -87,7 +87,7 @@ install_completion() {
         zsh) target=$SHARE_DIR/zsh/site-functions/_volt ;;
         fish) target=$SHARE_DIR/fish/vendor_completions.d/volt.fish ;;
         esac
-        text=$("$prefix/bin/volt" --show-completion "$shell" 2>/dev/null) || continue
+        text=$("$prefix/bin/volt" completion "$shell" 2>/dev/null) || continue
         [ -n "$text" ] || continue
         [ ! -e "$target" ] || grep -qxF "$target" "$prefix/$RECORD" || { note "$target is not ours, left alone"; continue; }
         record "$target"
