@@ -18,9 +18,8 @@ from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, 
 from volt_core.errors import BackendUnavailable, UsageError
 from volt_core.images import records
 from volt_core.images.mirrors import host_sources, mirror_lines, os_release
-from volt_core.models.image import ImageConfig
+from volt_core.models.image import DEFAULT_PATH, ImageConfig
 from volt_core.names import shown
-from volt_core.workloads.specs import DEFAULT_PATH
 
 _SUITE = re.compile(r"^[a-z][a-z0-9.-]{0,40}\Z")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.:-]{0,100}\Z")

@@ -16,10 +16,9 @@ from volt_core.contracts.progress import SILENT
 from volt_core.errors import ConflictError, ImageNotFound, NotFoundError, UsageError
 from volt_core.images import records
 from volt_core.images.archive import open_archive, open_tar_stream
-from volt_core.models.image import Image, ImageConfig
+from volt_core.models.image import DEFAULT_PATH, Image, ImageConfig
 from volt_core.names import ImageName, parse_image_name, shown
 from volt_core.plugins import Plugins
-from volt_core.workloads.specs import DEFAULT_PATH
 
 _SUFFIXES = re.compile(r"\.(tar|tgz|txz|tzst|tbz2?|gz|xz|zst|bz2)\Z", re.IGNORECASE)
 _IMPORTED = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/sh",))

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""``PATH`` of a payload whose image says nothing else."""
+
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
     """Defaults for running an image; field names and meanings are those of the OCI image configuration."""

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from volt_core.errors import InvalidSpec
-from volt_core.models.image import Image
+from volt_core.models.image import DEFAULT_PATH, Image
 from volt_core.models.mount import Mount
 from volt_core.models.network import PublishedPort
 from volt_core.models.resources import Resources
 from volt_core.models.workload import ContainerSpec
 from volt_core.names import shown
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
