@@ -1,1 +1,1 @@
-"""Volt plugin: cas."""
+"""Stellarium, the content-addressed store of Volt, as a plugin."""

@@ -1,0 +1,69 @@
+"""What ``volt doctor`` says about the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from volt_cas.layout import Layout
+from volt_cas.usage import free_bytes
+from volt_core import native
+from volt_core.errors import StateError
+from volt_core.models.extension import Check, Verdict
+from volt_core.paths import VoltPaths
+
+_AREA = "store"
+_LITTLE = 1 << 30
+_REFLINKS = ("xfs", "btrfs", "bcachefs")
+
+
+def find_checks(paths: VoltPaths) -> tuple[Check, ...]:
+    """Look at the store's format, its file system and the room on it; nothing is written."""
+    return (_format(paths.store), _room(paths.store), _reflink(paths.store), _hashing())
+
+
+def _format(path: Path) -> Check:
+    try:
+        exists = Layout(path).exists()
+    except StateError as error:
+        return Check(area=_AREA, what=error.brief, verdict=Verdict.MISSING, hint=error.hint or "")
+    what = f"The store '{path}' has format 1" if exists else f"The store will be made at '{path}'"
+    return Check(area=_AREA, what=what, verdict=Verdict.OK)
+
+
+def _room(path: Path) -> Check:
+    free = free_bytes(path)
+    what = f"{free / (1 << 30):.1f} GiB are free on the file system of the store"
+    if free >= _LITTLE:
+        return Check(area=_AREA, what=what, verdict=Verdict.OK)
+    return Check(area=_AREA, what=what, verdict=Verdict.WARNING, hint="Run 'volt cas gc', or move the store.")
+
+
+def _reflink(path: Path) -> Check:
+    kind = _file_system(path)
+    if kind in _REFLINKS:
+        return Check(area=_AREA, what=f"Checkouts may share blocks with the store ({kind})", verdict=Verdict.OK)
+    what = f"Checkouts are copies: {kind} cannot share blocks between files"
+    return Check(area=_AREA, what=what, verdict=Verdict.WARNING, hint="Put the store on XFS or btrfs to save space.")
+
+
+def _hashing() -> Check:
+    if native.implementation() == "c":
+        return Check(area=_AREA, what="Files are hashed by the C extension", verdict=Verdict.OK)
+    return Check(
+        area=_AREA,
+        what="Files are hashed in Python, which is slower",
+        verdict=Verdict.WARNING,
+        hint="Install a C compiler and the OpenSSL headers (gcc, libssl-dev), then install volt-core again.",
+    )
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that `path` is or will be on."""
+    path = path.absolute()
+    best, kind = "", "this file system"
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, rest.split()[0]
+    return kind

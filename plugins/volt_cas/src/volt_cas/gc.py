@@ -1,0 +1,174 @@
+"""Garbage collection: mark from refs alone, sweep the rest, both while nobody else is in the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_cas.layout import Layout, addressed, digest_bytes, digest_text
+from volt_cas.objects import read_record
+from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeRecord
+from volt_cas.refs import Refs
+from volt_core import fs
+from volt_core.contracts import GcReport
+from volt_core.errors import ObjectCorrupt, ObjectMissing, StoreError
+
+_CACHE_AGE = 30 * 86400.0
+
+
+def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float) -> GcReport:
+    """Remove what no ref reaches; `grace` in seconds protects what was put or linked a short time ago.
+
+    Raises :class:`StoreError` and removes nothing if a referenced record is damaged: what it reaches is unknown then.
+    """
+    with layout.exclusive():
+        if not dry_run:
+            _clean(layout, refs)
+        run = _Collection(layout, dry_run, time.time() - grace)
+        run.mark(refs)
+        run.sweep()
+        return run.report()
+
+
+def _clean(layout: Layout, refs: Refs) -> None:
+    """Remove what died with its process, and caches of sources that are long gone."""
+    for path in layout.tmp.iterdir():
+        fs.remove_tree(path)
+    refs.remove_leftovers()
+    for path in layout.cache.iterdir():
+        if path.stat().st_mtime < time.time() - _CACHE_AGE:
+            path.unlink()
+
+
+class _Collection:
+    """One run, inside the exclusive lock."""
+
+    def __init__(self, layout: Layout, dry_run: bool, limit: float) -> None:
+        self._layout = layout
+        self._dry_run = dry_run
+        self._limit = limit
+        self._trees: set[bytes] = set()
+        self._objects: set[bytes] = set()
+        self._roots: set[bytes] = set()
+        self._removed: list[str] = []
+        self._counts = {"tree": 0, "object": 0, "variant": 0}
+        self._bytes = 0
+        self._young = 0
+
+    def mark(self, refs: Refs) -> None:
+        """Find what refs reach, and what trees reach that are young, for they may be about to get a ref."""
+        for ref in refs.list():
+            digest = digest_bytes(ref.digest)
+            self._roots.add(digest)
+            try:
+                self._mark_tree(digest)
+            except (ObjectMissing, ObjectCorrupt) as error:
+                raise StoreError(
+                    f"Cannot collect garbage: ref '{ref.name}' reaches a damaged record: {error.brief}",
+                    hint="Put that tree again or delete the ref; 'volt cas verify' shows all damage.",
+                ) from error
+        for name, entry in addressed(self._layout.trees):
+            digest = bytes.fromhex(name)
+            if digest not in self._trees and entry.stat(follow_symlinks=False).st_mtime >= self._limit:
+                # Damaged or half swept: nothing to protect.
+                with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+                    if isinstance(read_record(self._layout, digest), TreeRecord):
+                        self._mark_tree(digest)
+                        self._young += 1
+
+    def _mark_tree(self, digest: bytes) -> None:
+        pending = [digest]
+        while pending:
+            digest = pending.pop()
+            if digest in self._trees:
+                continue
+            record = read_record(self._layout, digest)
+            self._trees.add(digest)
+            if isinstance(record, DirectoryRecord):
+                for entry in record.entries:
+                    if isinstance(entry, FileEntry):
+                        self._objects.add(entry.digest)
+                    elif isinstance(entry, DirectoryEntry):
+                        pending.append(entry.digest)
+            else:
+                pending.append(record.digest)
+
+    def sweep(self) -> None:
+        """Remove users before what they use, so that an interrupted run leaves no tree with holes."""
+        self._sweep_links()
+        tops: list[tuple[str, os.DirEntry[str]]] = []
+        directories: list[tuple[str, os.DirEntry[str]]] = []
+        for name, entry in addressed(self._layout.trees):
+            if bytes.fromhex(name) not in self._trees:
+                is_top = Path(entry.path).read_bytes()[1:6] == b"\xa4tree"
+                (tops if is_top else directories).append((name, entry))
+        for name, entry in (*tops, *directories):
+            info = entry.stat(follow_symlinks=False)
+            self._drop("tree", digest_text(bytes.fromhex(name)), entry.path, info, info.st_mtime, "no ref reaches it")
+        for name, entry in addressed(self._layout.variants):
+            info = entry.stat(follow_symlinks=False)
+            if info.st_nlink == 1:
+                self._drop("variant", name, entry.path, info, info.st_ctime, "no checkout links to it")
+        for name, entry in addressed(self._layout.objects):
+            digest = bytes.fromhex(name)
+            if digest not in self._objects:
+                info = entry.stat(follow_symlinks=False)
+                self._drop("object", digest_text(digest), entry.path, info, info.st_ctime, "no ref reaches it")
+
+    def report(self) -> GcReport:
+        """Return what was done."""
+        return GcReport(
+            dry_run=self._dry_run,
+            objects=self._counts["object"],
+            trees=self._counts["tree"],
+            variants=self._counts["variant"],
+            bytes=self._bytes,
+            kept_young=self._young,
+            removed=tuple(self._removed),
+        )
+
+    def _drop(self, kind: str, name: str, path: str, info: os.stat_result, born: float, why: str) -> None:
+        if born >= self._limit:
+            self._young += 1
+            return
+        self._counts[kind] += 1
+        self._bytes += info.st_size
+        self._removed.append(f"{kind} {name} ({info.st_size} bytes): {why}")
+        if not self._dry_run:
+            os.unlink(path)
+
+    def _sweep_links(self) -> None:
+        mounted = mounted_links()
+        for path in sorted(self._layout.links.iterdir()):
+            if bytes.fromhex(path.name) in self._roots or path.name in mounted:
+                continue
+            if path.stat().st_ctime >= self._limit:
+                self._young += 1
+                continue
+            self._removed.append(f"link {path.name}: no ref uses it and it is not mounted")
+            if not self._dry_run:
+                # Renamed first: an interrupted removal must not leave a part of a tree under its name.
+                doomed = self._layout.tmp / f"doomed-{path.name}"
+                os.rename(path, doomed)
+                fs.remove_tree(doomed)
+
+
+def mounted_links() -> str:
+    """Return the mount tables of all mount namespaces that this process may look into, as one text.
+
+    The digest of a linked tree in it means that the tree is mounted: as a bind, or as a layer of an overlay.
+    """
+    return "\n".join(_mount_tables())
+
+
+def _mount_tables() -> Iterator[str]:
+    seen = set()
+    for process in ("self", *(name for name in os.listdir("/proc") if name.isdigit())):
+        with contextlib.suppress(OSError):
+            namespace = os.readlink(f"/proc/{process}/ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                yield Path(f"/proc/{process}/mountinfo").read_text(errors="replace")

@@ -1,0 +1,133 @@
+"""Where things are in a store, and which format it has.
+
+``docs/formats.md`` describes format 1 well enough to write another implementation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from volt_core import fs
+from volt_core.errors import StateCorrupt, StateTooNew
+from volt_core.names import DIGEST_PREFIX, check_digest
+
+FORMAT = 1
+DIGEST_SIZE = 32
+WRITER_PATIENCE = 300.0
+"""Seconds that a writer waits for gc; gc on a large store takes that long, a build must not fail for it."""
+GC_PATIENCE = 30.0
+_FOLDERS = ("objects", "variants", "trees", "refs", "links", "cache", "tmp")
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+    hash: str
+
+
+def digest_text(digest: bytes) -> str:
+    """Return a digest as people and other programs write it."""
+    return DIGEST_PREFIX + digest.hex()
+
+
+def digest_bytes(text: str) -> bytes:
+    """Return the 32 bytes of a written digest. Raises :class:`InvalidName`."""
+    return bytes.fromhex(check_digest(text).removeprefix(DIGEST_PREFIX))
+
+
+def fan_out(digest: bytes) -> str:
+    """Return the path of a digest below ``objects/``, ``variants/`` or ``trees/``: two hex digits, then the rest."""
+    text = digest.hex()
+    return f"{text[:2]}/{text[2:]}"
+
+
+class Layout:
+    """The paths of one store. Making it touches nothing but checks the format of a store that exists.
+
+    Raises :class:`StateTooNew` and :class:`StateCorrupt`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.objects = path / "objects"
+        self.variants = path / "variants"
+        self.trees = path / "trees"
+        self.refs = path / "refs"
+        self.links = path / "links"
+        self.cache = path / "cache"
+        self.tmp = path / "tmp"
+        self.lock_file = path / "lock"
+        self.refs_lock_file = path / "refs.lock"
+        self._format_file = path / "format.json"
+        self._check_format()
+
+    def exists(self) -> bool:
+        """Tell whether anything was ever put here."""
+        return self._format_file.exists()
+
+    def prepare(self) -> None:
+        """Make the store if there is none. Idempotent; several may do it at once."""
+        if self.exists():
+            return
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        for name in _FOLDERS:
+            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        # Last: a store with a format is whole.
+        fs.write_atomic(self._format_file, msgspec.json.encode(_Format(FORMAT, "sha256")) + b"\n", mode=0o600)
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Keep gc away for the length of the block; for everything that adds to the store or relies on it."""
+        with fs.lock(self.lock_file, shared=True, timeout=WRITER_PATIENCE, what=f"the store '{self.path}'"):
+            yield
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be alone with the store for the length of the block."""
+        with fs.lock(self.lock_file, timeout=GC_PATIENCE, what=f"the store '{self.path}'"):
+            yield
+
+    def object_path(self, digest: bytes) -> Path:
+        """Return where the content with this digest is kept."""
+        return self.objects / fan_out(digest)
+
+    def tree_path(self, digest: bytes) -> Path:
+        """Return where the record with this digest is kept."""
+        return self.trees / fan_out(digest)
+
+    def link_path(self, digest: bytes) -> Path:
+        """Return the folder of the linked checkout; the tree itself is ``root`` in it."""
+        return self.links / digest.hex()
+
+    def _check_format(self) -> None:
+        try:
+            data = self._format_file.read_bytes()
+        except FileNotFoundError:
+            return
+        try:
+            found = msgspec.json.decode(data, type=_Format)
+        except msgspec.DecodeError as error:
+            raise StateCorrupt(
+                f"The store '{self.path}' has a damaged format.json: {error}",
+                hint='Write {"format": 1, "hash": "sha256"} into it, then run volt cas verify.',
+            ) from error
+        if found.format > FORMAT or found.hash != "sha256":
+            raise StateTooNew(
+                f"The store '{self.path}' has format {found.format} with {found.hash}, this Volt knows {FORMAT}",
+                hint="It was made by a newer Volt: upgrade this one.",
+            )
+
+
+def addressed(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what lies in a fanned-out folder with its name put together again; other files are passed over."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as prefixes:
+        for prefix in sorted(prefixes, key=lambda entry: entry.name):
+            if len(prefix.name) == 2 and prefix.is_dir(follow_symlinks=False):
+                with os.scandir(prefix) as entries:
+                    for entry in entries:
+                        yield prefix.name + entry.name, entry

@@ -1,0 +1,181 @@
+"""What inodes carry beside their content: reading it from a source, setting it on what is made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import msgspec
+
+from volt_cas.record import NANOSECONDS, Metadata
+from volt_core.contracts import EntryType
+
+CAPABILITY = "security.capability"
+ACL_ACCESS = "system.posix_acl_access"
+ACL_DEFAULT = "system.posix_acl_default"
+_KEPT = frozenset((CAPABILITY, ACL_ACCESS, ACL_DEFAULT))
+_OVERLAY = ("trusted.overlay.", "user.overlay.")
+_NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
+_ALL_IDS = 2**32 - 1
+# Unknown to the target file system, or not for this user to set.
+_REFUSED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL)
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+TYPES = {
+    stat.S_IFREG: EntryType.FILE,
+    stat.S_IFDIR: EntryType.DIRECTORY,
+    stat.S_IFLNK: EntryType.SYMLINK,
+    stat.S_IFCHR: EntryType.CHARACTER,
+    stat.S_IFBLK: EntryType.BLOCK,
+    stat.S_IFIFO: EntryType.FIFO,
+}
+
+
+def is_kept(name: str) -> bool:
+    """Tell whether an extended attribute belongs into a record."""
+    return name in _KEPT or (name.startswith("user.") and not is_overlay(name))
+
+
+def is_overlay(name: str) -> bool:
+    """Tell whether an extended attribute would change how overlayfs shows the tree: never taken from outside."""
+    return name.startswith(_OVERLAY)
+
+
+def is_whiteout(kind: EntryType, major: int, minor: int) -> bool:
+    """Tell whether a device means "deleted" to overlayfs: never taken from outside."""
+    return kind is EntryType.CHARACTER and major == 0 and minor == 0
+
+
+def _mapped(kind: str) -> range:
+    """Return the ids that exist in this user namespace; of several ranges the first, which is where 0 is."""
+    with open(f"/proc/self/{kind}_map") as file:
+        start, _, count = map(int, file.readline().split())
+    return range(start, start + count)
+
+
+def read_xattrs(path: str | bytes | int) -> tuple[Xattrs, bool]:
+    """Return the kept extended attributes, sorted, and whether some of overlayfs were left out.
+
+    `path` is a path that is not followed, or a descriptor.
+    """
+    follow = isinstance(path, int)
+    try:
+        names = os.listxattr(path, follow_symlinks=follow)
+        if not names:
+            return (), False
+        kept = [(os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow)) for name in names if is_kept(name)]
+    except OSError as error:
+        if error.errno in _NO_XATTRS:
+            return (), False
+        raise
+    return tuple(sorted(kept)), any(map(is_overlay, names))
+
+
+def metadata_of(info: os.stat_result, xattrs: Xattrs) -> Metadata:
+    """Return what stat and the attributes say as a record keeps it."""
+    seconds, nanoseconds = divmod(info.st_mtime_ns, NANOSECONDS)
+    return Metadata(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, seconds, nanoseconds, xattrs)
+
+
+class Applier:
+    """Sets metadata on what this process makes, as far as it may, and counts what it had to leave out.
+
+    Without root an owner cannot be given away and no capability set. Set-uid and set-gid bits are then left
+    out too: with another owner than the recorded one they would lend *our* rights to whoever runs the file.
+    """
+
+    def __init__(self) -> None:
+        self._uid = os.geteuid()
+        self._gid = os.getegid()
+        root = self._uid == 0
+        self._uids = _mapped("uid") if root else range(self._uid, self._uid + 1)
+        self._gids = _mapped("gid") if root else frozenset((self._gid, *os.getgroups()))
+        self._may_all = root and len(self._uids) == len(self._gids) == _ALL_IDS
+        self._may_capabilities = root
+        self._foreign = 0
+        self._refused_xattrs: set[str] = set()
+        self._devices = 0
+
+    def applicable(self, metadata: Metadata) -> Metadata:
+        """Return `metadata` as this process will set it."""
+        if self._may_all:
+            return metadata
+        uid, gid, mode, xattrs = metadata.uid, metadata.gid, metadata.mode, metadata.xattrs
+        if uid not in self._uids or gid not in self._gids:
+            self._foreign += 1
+            uid = uid if uid in self._uids else self._uid
+            gid = gid if gid in self._gids else self._gid
+            mode &= 0o1777
+        if xattrs and not self._may_capabilities:
+            kept = tuple(pair for pair in xattrs if pair[0] != CAPABILITY.encode())
+            if kept != xattrs:
+                self._refused_xattrs.add(CAPABILITY)
+            xattrs = kept
+        return msgspec.structs.replace(metadata, uid=uid, gid=gid, mode=mode, xattrs=xattrs)
+
+    def apply(self, descriptor: int, metadata: Metadata) -> None:
+        """Set owner, attributes, mode and times of an open file or directory that this process has just made."""
+        # In this order: chown drops capabilities and set-uid bits, an ACL changes the mode's group bits.
+        if self._chown(descriptor, metadata):
+            self._set_xattrs(descriptor, metadata)
+            os.fchmod(descriptor, metadata.mode)
+        else:
+            self._set_xattrs(descriptor, metadata)
+            os.fchmod(descriptor, metadata.mode & 0o1777)
+        os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
+
+    def apply_at(self, directory: int, name: bytes, metadata: Metadata, *, symlink: bool) -> None:
+        """Set the same on something that cannot be opened: a symlink, a device, a fifo in `directory`."""
+        mode = metadata.mode
+        try:
+            os.chown(name, metadata.uid, metadata.gid, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            self._count_foreign(error)
+            mode &= 0o1777
+        if metadata.xattrs:
+            self._set_xattrs(b"/proc/self/fd/%d/%s" % (directory, name), metadata)
+        if not symlink:
+            os.chmod(name, mode, dir_fd=directory)
+        os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+    def left_out_device(self) -> None:
+        """Count a device that could not be made."""
+        self._devices += 1
+
+    def notes(self) -> tuple[str, ...]:
+        """Return one note about all that was left out, or none."""
+        parts = []
+        if self._foreign:
+            parts.append(f"the owners of {self._foreign} entries")
+        if self._devices:
+            parts.append(f"{self._devices} device nodes")
+        if self._refused_xattrs:
+            parts.append(f"the attributes {', '.join(sorted(self._refused_xattrs))}")
+        if not parts:
+            return ()
+        why = "neither this user namespace nor this file system takes them" if self._uid == 0 else "not root"
+        return (f"Left out {' and '.join(parts)}: {why}",)
+
+    def _chown(self, descriptor: int, metadata: Metadata) -> bool:
+        try:
+            os.fchown(descriptor, metadata.uid, metadata.gid)
+        except OSError as error:
+            self._count_foreign(error)
+            return False
+        return True
+
+    def _count_foreign(self, error: OSError) -> None:
+        # EINVAL: root of a user namespace that has no such id.
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise error
+        self._foreign += 1
+
+    def _set_xattrs(self, path: int | bytes, metadata: Metadata) -> None:
+        for name, value in metadata.xattrs:
+            try:
+                os.setxattr(path, name, value, follow_symlinks=isinstance(path, int))
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise
+                self._refused_xattrs.add(os.fsdecode(name))

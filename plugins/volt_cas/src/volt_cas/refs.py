@@ -1,0 +1,158 @@
+"""Refs: named roots. One JSON file each, which holds the present value and the log of the former ones.
+
+``images/debian:bookworm`` is the file ``refs/images/debian:bookworm.json``. A deleted ref stays as a file
+without digest, for its log; refs below ``use/`` come and go with workloads, so theirs are removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from volt_cas.layout import Layout, digest_bytes
+from volt_core import fs
+from volt_core.contracts import Ref, RefChange
+from volt_core.errors import InvalidName, RefNotFound, StateCorrupt
+from volt_core.names import check_ref, shown
+from volt_core.state import StateFile
+
+_SUFFIX = ".json"
+_LOG_LENGTH = 200
+_FLEETING = "use/"
+
+
+class RefFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the file of a ref holds. Times are nanoseconds since the epoch."""
+
+    schema: int = 1
+    name: str
+    digest: str | None = None
+    """None: the ref was deleted."""
+    kind: str = "tree"
+    updated: int = 0
+    meta: Mapping[str, str] = {}
+    log: tuple[RefChange, ...] = ()
+    """Oldest first; only the newest 200 are kept."""
+
+
+_FILE = StateFile(RefFile)
+
+
+class Refs:
+    """The refs of one store."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def find(self, name: str) -> Ref | None:
+        """Return the ref, or None. Raises :class:`StateCorrupt`."""
+        found = self._read(self._path(name))
+        return _ref(found) if found else None
+
+    def list(self, prefix: str = "") -> Iterator[Ref]:
+        """Yield the refs whose name starts with `prefix`, sorted by name."""
+        found = []
+        for path in self._layout.refs.rglob(f"*{_SUFFIX}"):
+            name = path.relative_to(self._layout.refs).as_posix().removesuffix(_SUFFIX)
+            if not path.name.startswith(".") and name.startswith(prefix) and path.is_file():
+                found.append((name, path))
+        for _, path in sorted(found):
+            file = self._read(path)
+            if file and (ref := _ref(file)):
+                yield ref
+
+    def log(self, name: str) -> tuple[RefChange, ...]:
+        """Return the former values, oldest first; none if there never was such a ref."""
+        found = self._read(self._path(name))
+        return found.log if found else ()
+
+    def set(self, ref: Ref) -> None:
+        """Point the name at the digest; durable when this returns.
+
+        The caller keeps gc away and knows that the tree is there.
+        """
+        digest_bytes(ref.digest)
+        path = self._path(ref.name)
+        with self._locked():
+            _make_durable_parents(path.parent, self._layout.refs)
+            old = self._read(path)
+            now = time.time_ns()
+            previous = old.digest if old else None
+            change = RefChange(time=now, digest=ref.digest, previous=previous)
+            log = (*(old.log if old else ()), change)[-_LOG_LENGTH:]
+            new = RefFile(name=ref.name, digest=ref.digest, kind=ref.kind, updated=now, meta=ref.meta, log=log)
+            _FILE.write(path, new, mode=0o600)
+
+    def delete(self, name: str) -> None:
+        """Drop the name. Raises :class:`RefNotFound`."""
+        path = self._path(name)
+        if not self._layout.exists():
+            raise _not_found(name)
+        with self._locked():
+            old = self._read(path)
+            if old is None or old.digest is None:
+                raise _not_found(name)
+            if name.startswith(_FLEETING):
+                path.unlink()
+                fs.sync_directory(path.parent)
+                return
+            now = time.time_ns()
+            change = RefChange(time=now, digest=None, previous=old.digest)
+            log = (*old.log, change)[-_LOG_LENGTH:]
+            _FILE.write(path, RefFile(name=name, updated=now, kind=old.kind, log=log), mode=0o600)
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of writers that died; the caller is alone with the store."""
+        with self._locked():
+            for path in self._layout.refs.rglob(".*.tmp"):
+                path.unlink()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with fs.lock(self._layout.refs_lock_file, what="the refs of the store"):
+            yield
+
+    def _path(self, name: str) -> Path:
+        *folders, last = check_ref(name).split("/")
+        # "a.json/b" would need a folder where the file of "a" is.
+        if any(folder.endswith(_SUFFIX) for folder in folders):
+            raise InvalidName(f"Invalid ref {shown(name)}", hint="Only the last part may end in '.json'.")
+        return self._layout.refs.joinpath(*folders, last + _SUFFIX)
+
+    def _read(self, path: Path) -> RefFile | None:
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return _FILE.decode(data, str(path))
+        except msgspec.DecodeError as error:
+            raise StateCorrupt(
+                f"The ref file '{path}' is damaged: {error}",
+                hint="Delete it and set the ref again; gc refuses to work until then.",
+            ) from error
+
+
+def _ref(found: RefFile) -> Ref | None:
+    if found.digest is None:
+        return None
+    return Ref(name=found.name, digest=found.digest, kind=found.kind, updated=found.updated, meta=found.meta)
+
+
+def _not_found(name: str) -> RefNotFound:
+    return RefNotFound(f"The store has no ref {shown(name)}", hint="'volt cas status' lists the refs.")
+
+
+def _make_durable_parents(folder: Path, top: Path) -> None:
+    if folder.is_dir():
+        return
+    if folder != top:
+        _make_durable_parents(folder.parent, top)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    fs.sync_directory(folder.parent)

@@ -1,0 +1,181 @@
+"""The store as the rest of Volt sees it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from volt_cas import browse, checkout, gc, links, usage, verify
+from volt_cas.errors import explained
+from volt_cas.layout import Layout, digest_bytes, digest_text
+from volt_cas.objects import Writer, open_writer, read_tree
+from volt_cas.refs import Refs
+from volt_cas.statcache import StatCache
+from volt_cas.tree import Scan
+from volt_core.contracts import (
+    SILENT,
+    CheckoutMode,
+    CheckoutResult,
+    Entry,
+    GcReport,
+    MtimePolicy,
+    Progress,
+    PutResult,
+    Ref,
+    RefChange,
+    Store,
+    Usage,
+    VerifyReport,
+)
+from volt_core.errors import ObjectMissing
+from volt_core.names import check_ref
+
+
+class CasStore(Store):
+    """Stellarium, the content-addressed store in a directory."""
+
+    NAME = "cas"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._layout = Layout(path)
+        self._refs = Refs(self._layout)
+
+    def put_directory(
+        self,
+        source: Path,
+        *,
+        ref: Ref | None = None,
+        exclude: Sequence[str] = (),
+        one_file_system: bool = False,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        progress.begin(f"Reading {source}")
+        with self._writing(ref, f"Cannot put '{source}'") as writer:
+            cache = StatCache(self._layout, source)
+            scan = Scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, progress=progress)
+            digest = scan.run(source, one_file_system=one_file_system)
+            self._commit(writer, digest, ref)
+            cache.save()
+        return PutResult(
+            digest=digest_text(digest),
+            files=scan.files,
+            bytes=scan.bytes,
+            new_objects=writer.new_objects,
+            new_bytes=writer.new_bytes,
+            notes=scan.notes.texts(),
+        )
+
+    def put_tar(
+        self,
+        stream: BinaryIO,
+        *,
+        ref: Ref | None = None,
+        mtime: MtimePolicy = MtimePolicy.KEEP,
+        progress: Progress = SILENT,
+    ) -> PutResult:
+        from volt_cas.tar_in import TarImport
+
+        progress.begin("Reading the archive")
+        with self._writing(ref, "Cannot put the archive") as writer:
+            archive = TarImport(writer, mtime=mtime, progress=progress)
+            digest = archive.run(stream)
+            self._commit(writer, digest, ref)
+        return PutResult(
+            digest=digest_text(digest),
+            files=archive.files,
+            bytes=archive.bytes,
+            new_objects=writer.new_objects,
+            new_bytes=writer.new_bytes,
+            notes=archive.notes(),
+        )
+
+    def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
+        from volt_cas.tar_out import export_tar
+
+        with self._reading(digest) as top:
+            export_tar(self._layout, top, stream, progress)
+
+    def checkout(
+        self,
+        digest: str,
+        destination: Path,
+        *,
+        mode: CheckoutMode = CheckoutMode.AUTO,
+        progress: Progress = SILENT,
+    ) -> CheckoutResult:
+        with self._reading(digest) as top:
+            return checkout.check_out(self._layout, top, destination, mode=mode, progress=progress)
+
+    def linked_tree(self, digest: str) -> Path:
+        with self._reading(digest) as top:
+            return links.linked_tree(self._layout, top)
+
+    def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
+        return browse.list_entries(self._layout, digest_bytes(digest), path, recursive=recursive)
+
+    def read_file(self, digest: str, path: bytes) -> bytes:
+        return browse.read_file(self._layout, digest_bytes(digest), path)
+
+    def set_ref(self, ref: Ref) -> None:
+        check_ref(ref.name)
+        with self._reading(ref.digest), explained(f"Cannot set ref '{ref.name}'", self.path):
+            self._refs.set(ref)
+
+    def find_ref(self, name: str) -> Ref | None:
+        return self._refs.find(name)
+
+    def refs(self, prefix: str = "") -> Iterator[Ref]:
+        return self._refs.list(prefix)
+
+    def delete_ref(self, name: str) -> None:
+        with explained(f"Cannot delete ref '{name}'", self.path):
+            self._refs.delete(name)
+
+    def ref_log(self, name: str) -> Sequence[RefChange]:
+        return self._refs.log(name)
+
+    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+        if not self._layout.exists():
+            return VerifyReport(objects=0, bytes=0, trees=0)
+        with self._layout.shared():
+            return verify.verify(self._layout, self._refs, progress)
+
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+        if not self._layout.exists():
+            return GcReport(dry_run=dry_run, objects=0, trees=0, variants=0, bytes=0)
+        with explained("Cannot collect garbage", self.path):
+            return gc.collect(self._layout, self._refs, dry_run=dry_run, grace=grace)
+
+    def usage(self) -> Usage:
+        return usage.usage(self._layout, self._refs)
+
+    @contextlib.contextmanager
+    def _writing(self, ref: Ref | None, act: str) -> Iterator[Writer]:
+        """Give a writer while gc is kept away; the store is made if there is none."""
+        if ref is not None:
+            check_ref(ref.name)
+        with explained(act, self.path):
+            self._layout.prepare()
+            with self._layout.shared(), open_writer(self._layout) as writer:
+                yield writer
+
+    def _commit(self, writer: Writer, digest: bytes, ref: Ref | None) -> None:
+        writer.publish()
+        if ref is not None:
+            self._refs.set(msgspec.structs.replace(ref, digest=digest_text(digest)))
+
+    @contextlib.contextmanager
+    def _reading(self, digest: str) -> Iterator[bytes]:
+        """Give the digest of a tree that is there, while gc is kept away."""
+        top = digest_bytes(digest)
+        if not self._layout.exists():
+            raise ObjectMissing(f"There is no store at '{self.path}'", hint="Put a tree first.")
+        with self._layout.shared():
+            read_tree(self._layout, top)
+            yield top

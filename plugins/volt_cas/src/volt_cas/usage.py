@@ -1,0 +1,59 @@
+"""Counting what a store holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from volt_cas.browse import walk_nodes
+from volt_cas.layout import Layout, addressed, digest_bytes
+from volt_cas.objects import read_tree
+from volt_cas.record import FileEntry
+from volt_cas.refs import Refs
+from volt_core.contracts import Usage
+from volt_core.errors import ObjectCorrupt, ObjectMissing
+
+
+def usage(layout: Layout, refs: Refs) -> Usage:
+    """Return the counts; sizes are those of the content, holes included."""
+    objects, object_bytes = _count(layout.objects)
+    variants, variant_bytes = _count(layout.variants)
+    trees, tree_bytes = _count(layout.trees)
+    named = list(refs.list())
+    sizes: dict[str, int] = {}
+    for ref in named:
+        if ref.digest not in sizes:
+            sizes[ref.digest] = _content_bytes(layout, digest_bytes(ref.digest))
+    return Usage(
+        objects=objects,
+        object_bytes=object_bytes,
+        variants=variants,
+        variant_bytes=variant_bytes,
+        trees=trees,
+        tree_bytes=tree_bytes,
+        refs=len(named),
+        referenced_bytes=sum(sizes[ref.digest] for ref in named),
+        links=sum(1 for _ in layout.links.iterdir()) if layout.links.is_dir() else 0,
+        free_bytes=free_bytes(layout.path),
+    )
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    sizes = [entry.stat(follow_symlinks=False).st_size for _, entry in addressed(folder)]
+    return len(sizes), sum(sizes)
+
+
+def _content_bytes(layout: Layout, digest: bytes) -> int:
+    try:
+        top = read_tree(layout, digest).digest
+        return sum(node.size for _, node in walk_nodes(layout, top) if isinstance(node, FileEntry))
+    except (ObjectMissing, ObjectCorrupt):
+        return 0  # the damage is for verify to tell
+
+
+def free_bytes(path: Path) -> int:
+    """Return the room on the file system that `path` is or will be on."""
+    while not path.exists():
+        path = path.parent
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize

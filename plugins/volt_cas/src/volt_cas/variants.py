@@ -1,0 +1,103 @@
+"""Linking stored files into a checkout: an inode with the right metadata, which is the object itself or a variant.
+
+A variant is the same content on another inode, kept as ``variants/ab/cd….METADATA[.N]``: the digest of the
+content, the digest of the metadata, and a number from 1 for siblings, which are needed where a file system
+limits the links of one inode (65,000 on ext4).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_cas.layout import Layout, fan_out
+from volt_cas.metadata import Applier, metadata_of, read_xattrs
+from volt_cas.objects import copy_content, open_object
+from volt_cas.record import FileEntry, Metadata, metadata_digest
+from volt_core.errors import StoreError
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Linker:
+    """Makes hard links to stored content for one checkout. `staging` is a directory for what is being made."""
+
+    def __init__(self, layout: Layout, staging: Path, applier: Applier, *, max_links: int | None = None) -> None:
+        self._layout = layout
+        self._staging = staging
+        self._applier = applier
+        self._max_links = max_links
+        self._chosen: dict[tuple[bytes, Metadata], Path] = {}
+
+    def link(self, entry: FileEntry, folder: int) -> None:
+        """Make `entry.name` in the open directory `folder` a link to its content."""
+        metadata = self._applier.applicable(entry.metadata)
+        key = entry.digest, metadata
+        source = self._chosen.get(key)
+        if source is not None and self._try(source, entry, folder):
+            return
+        for source in self._candidates(entry, metadata):
+            if self._try(source, entry, folder):
+                self._chosen[key] = source
+                return
+
+    def _candidates(self, entry: FileEntry, metadata: Metadata) -> Iterator[Path]:
+        """Yield inodes that have content and metadata, made when missing, without end."""
+        os.close(open_object(self._layout, entry.digest, entry.size))
+        found = self._layout.object_path(entry.digest)
+        if _has(found, metadata):
+            yield found
+        base = f"{self._layout.variants / fan_out(entry.digest)}.{metadata_digest(metadata).hex()}"
+        number = 0
+        while True:
+            path = Path(f"{base}.{number}" if number else base)
+            if not path.exists():
+                self._make(path, entry, metadata)
+            if _has(path, metadata):
+                yield path
+            number += 1
+
+    def _make(self, path: Path, entry: FileEntry, metadata: Metadata) -> None:
+        source = open_object(self._layout, entry.digest, entry.size)
+        try:
+            temporary = self._staging / path.name
+            target = os.open(temporary, _CREATE, 0o600)
+            try:
+                copy_content(source, target, entry.size)
+                self._applier.apply(target, metadata)
+                os.fsync(target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass  # another checkout was quicker
+        finally:
+            os.unlink(temporary)
+
+    def _try(self, source: Path, entry: FileEntry, folder: int) -> bool:
+        """Link, or return False if the inode has as many links as it can have."""
+        if self._max_links is not None and os.stat(source).st_nlink >= self._max_links:
+            return False
+        try:
+            os.link(source, entry.name, dst_dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.EMLINK:
+                return False
+            if error.errno in (errno.EXDEV, errno.EPERM):
+                raise StoreError(
+                    f"Cannot link '{entry.name.decode('utf-8', 'backslashreplace')}': {error.strerror}",
+                    hint="Choose a directory on the file system of the store, or use --copy.",
+                ) from error
+            raise
+        return True
+
+
+def _has(path: Path, metadata: Metadata) -> bool:
+    info = os.stat(path, follow_symlinks=False)
+    return metadata_of(info, read_xattrs(os.fspath(path))[0]) == metadata

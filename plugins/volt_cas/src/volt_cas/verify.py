@@ -1,0 +1,138 @@
+"""Verification: everything is read and compared with its digest, and damage is traced to the refs that use it."""
+
+from __future__ import annotations
+
+import os
+
+from volt_cas import record
+from volt_cas.browse import walk_nodes
+from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
+from volt_cas.objects import read_tree
+from volt_cas.record import FileEntry
+from volt_cas.refs import Refs
+from volt_core import native
+from volt_core.contracts import Progress, Ref, VerifyReport
+from volt_core.errors import ObjectCorrupt, ObjectMissing
+
+_BATCH = 512
+_USES_SHOWN = 3
+
+
+def verify(layout: Layout, refs: Refs, progress: Progress) -> VerifyReport:
+    """Read everything on all cores. The caller keeps gc away."""
+    run = _Verification(layout, progress)
+    run.objects()
+    run.variants()
+    run.records()
+    for ref in refs.list():
+        run.uses(ref)
+    return run.report()
+
+
+class _Verification:
+    def __init__(self, layout: Layout, progress: Progress) -> None:
+        self._layout = layout
+        self._progress = progress
+        self._sizes: dict[bytes, int] = {}
+        self._trees = 0
+        self._bytes = 0
+        self._bad: dict[bytes, str] = {}
+        self._bad_trees: dict[bytes, str] = {}
+        self._bad_variants: list[str] = []
+        self._users: dict[bytes, list[str]] = {}
+
+    def objects(self) -> None:
+        """Hash all objects."""
+        found = [(bytes.fromhex(name), entry.stat(follow_symlinks=False).st_size)
+                 for name, entry in addressed(self._layout.objects)]  # fmt: skip
+        self._sizes = dict(found)
+        self._progress.begin("Verifying objects", sum(self._sizes.values()))
+        wanted = [(fan_out(digest), digest, size) for digest, size in found]
+        for _, digest, why in self._hash("objects", wanted):
+            self._bad[digest] = why
+
+    def variants(self) -> None:
+        """Hash all variants: their name begins with the digest of the content."""
+        wanted = []
+        for name, entry in addressed(self._layout.variants):
+            size = entry.stat(follow_symlinks=False).st_size
+            wanted.append((f"{name[:2]}/{name[2:]}", bytes.fromhex(name.partition(".")[0]), size))
+        for path, _, why in self._hash("variants", wanted):
+            self._bad_variants.append(f"variant {path}: {why}; remove it and the linked checkouts that use it")
+
+    def records(self) -> None:
+        """Hash and decode all tree records."""
+        for name, entry in addressed(self._layout.trees):
+            self._trees += 1
+            digest = bytes.fromhex(name)
+            with open(entry.path, "rb") as file:
+                data = file.read()
+            if record.address(data) != digest:
+                self._bad_trees[digest] = "its content does not match its digest"
+                continue
+            try:
+                record.decode(data, digest)
+            except ObjectCorrupt as error:
+                self._bad_trees[digest] = error.brief
+
+    def uses(self, ref: Ref) -> None:
+        """Find what the tree of a ref misses, and which of the damage it uses."""
+        digest = digest_bytes(ref.digest)
+        try:
+            tree = read_tree(self._layout, digest)
+            if digest in self._bad_trees:
+                self._use(digest, ref, b"")
+            self._walk(ref, tree.digest)
+        except (ObjectMissing, ObjectCorrupt) as error:
+            self._bad_trees.setdefault(digest, error.brief)
+            self._use(digest, ref, b"")
+
+    def _walk(self, ref: Ref, digest: bytes) -> None:
+        for path, node in walk_nodes(self._layout, digest):
+            if isinstance(node, FileEntry) and node.size:
+                size = self._sizes.get(node.digest)
+                if size is None:
+                    self._bad[node.digest] = "it is missing"
+                elif size != node.size:
+                    self._bad.setdefault(node.digest, f"it has {size} bytes instead of {node.size}")
+                if node.digest in self._bad:
+                    self._use(node.digest, ref, path)
+
+    def _use(self, digest: bytes, ref: Ref, path: bytes) -> None:
+        shown = f"'{path.decode('utf-8', 'backslashreplace')}' in {ref.name}" if path else ref.name
+        self._users.setdefault(digest, []).append(shown)
+
+    def _hash(self, folder: str, wanted: list[tuple[str, bytes, int]]) -> list[tuple[str, bytes, str]]:
+        """Return path, digest and reason of each file that is not what its name says."""
+        bad = []
+        root = os.open(self._layout.path / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for start in range(0, len(wanted), _BATCH):
+                batch = wanted[start : start + _BATCH]
+                results = native.hash_files(root, [path.encode() for path, _, _ in batch])
+                for (path, digest, size), result in zip(batch, results, strict=True):
+                    if isinstance(result, OSError):
+                        bad.append((path, digest, f"cannot be read: {result.strerror}"))
+                    elif result != digest:
+                        bad.append((path, digest, "its content does not match its digest"))
+                    self._bytes += size
+                    self._progress.advance(size, 1)
+        finally:
+            os.close(root)
+        return bad
+
+    def report(self) -> VerifyReport:
+        """Return what was found, one line for each damaged thing."""
+        lines = [self._line("object", digest, why) for digest, why in sorted(self._bad.items())]
+        lines += [self._line("tree record", digest, why) for digest, why in sorted(self._bad_trees.items())]
+        return VerifyReport(
+            objects=len(self._sizes),
+            bytes=self._bytes,
+            trees=self._trees,
+            damaged=(*lines, *self._bad_variants),
+        )
+
+    def _line(self, kind: str, digest: bytes, why: str) -> str:
+        users = self._users.get(digest, [])
+        shown = ", ".join(users[:_USES_SHOWN]) + (f" and {len(users) - _USES_SHOWN} more" * (len(users) > _USES_SHOWN))
+        return f"{kind} {digest_text(digest)}: {why}; " + (f"used by {shown}" if users else "no ref uses it")
