@@ -1,3 +1,3 @@
 """For all tests of the repository; pytest takes plugins from the topmost conftest alone."""
 
-pytest_plugins = ["volt_core.testing.pytest_plugin"]
+pytest_plugins = ["pytester", "volt_core.testing.pytest_plugin"]

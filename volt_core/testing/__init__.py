@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
     "volt_core.testing.facet_kit",
     "volt_core.testing.hook_kit",
     "volt_core.testing.pytest_plugin",
+    "volt_core.testing.samples",
     "volt_core.testing.store_kit",
     "volt_core.testing.trees",
     "volt_core.testing.workbench",
