@@ -1,0 +1,310 @@
+"""What a backend calls to run a workload under a supervisor, and to find it again from another process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal as signals
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from volt_core import run
+from volt_core.contracts.backend import StatsSample, Streams
+from volt_core.errors import BackendError, StateCorrupt, TimedOut, WrongState
+from volt_core.models.outcome import VOLT_FAILED, Outcome
+from volt_core.models.workload import Status, WorkloadStatus
+from volt_core.supervisor import control, processes
+from volt_core.supervisor.attach import Conversation
+from volt_core.supervisor.logreader import read_log
+from volt_core.supervisor.model import (
+    CRASH_FILE,
+    LOCK_FILE,
+    OUTCOME_FILE,
+    RECORD_FILE,
+    Ended,
+    Exec,
+    Failed,
+    Launch,
+    Process,
+    Start,
+    Started,
+    Stop,
+    SupervisorRecord,
+    Watch,
+)
+from volt_core.supervisor.place import OUTCOMES, RECORDS
+
+_ANSWER_SECONDS = 15.0
+"""How much longer than asked a supervisor may take to stop a workload before it counts as stuck."""
+_START_SECONDS = 60.0
+_DETAIL_LINES = 6
+
+
+class Supervised:
+    """A workload under a supervisor, as seen from outside; keeps no state of its own.
+
+    Args:
+        folder: the workload's folder.
+        workload_id: value of the marker in its processes' environment.
+        name: for messages.
+    """
+
+    def __init__(self, folder: Path, workload_id: str, name: str) -> None:
+        self._folder = folder
+        self._id = workload_id
+        self._name = name
+
+    def start(self, launch: Launch) -> None:
+        """Run it detached; returns when the payload runs.
+
+        Raises :class:`BackendError` if it cannot; then ``outcome.json`` says why.
+        """
+        began = time.time_ns()
+        with contextlib.closing(self._launch(launch, ())) as connection:
+            connection.sock.settimeout(_START_SECONDS)
+            try:
+                answer = connection.receive_answer()
+            except TimeoutError:
+                raise TimedOut(f"Cannot start '{self._name}': it did not begin within {_START_SECONDS:g} s") from None
+        if isinstance(answer, Failed):
+            raise self._start_error(launch, answer, began)
+        if not isinstance(answer, Started | Ended):
+            raise self._crash()
+
+    def run_attached(self, launch: Launch, streams: Streams, started: Callable[[], None]) -> Outcome:
+        """Run it with the caller's streams and wait for its end; as :meth:`start` if it cannot start.
+
+        Calls `started` once, when it runs or turned out not to.
+        """
+        began = time.time_ns()
+        with _stream_fds(streams) as (fds, terminal):
+            try:
+                connection = self._launch(launch, fds)
+            except BaseException:
+                started()
+                raise
+            with contextlib.closing(connection):
+                answer = Conversation(connection, streams, terminal, started).hold()
+        if isinstance(answer, Ended):
+            return answer.outcome
+        if isinstance(answer, Failed):
+            raise self._start_error(launch, answer, began)
+        if not self._folder.joinpath(RECORD_FILE).exists():
+            raise self._crash()
+        return self._lost_outcome()
+
+    def exec(self, process: Process, streams: Streams) -> Outcome:
+        """Run one more process under the same supervisor with the caller's streams, and wait for it."""
+        connection = self._find() if self.status().status.active else None
+        if connection is None:
+            raise WrongState(
+                f"Cannot exec in '{self._name}': it is not running", hint=f"Start it: volt start {self._name}"
+            )
+        with contextlib.closing(connection), _stream_fds(streams) as (fds, terminal):
+            _send_described(connection, Exec(), process, fds)
+            answer = Conversation(connection, streams, terminal).hold()
+        if isinstance(answer, Ended):
+            return answer.outcome
+        if answer is None:
+            raise BackendError(f"'{self._name}' lost its supervisor while the command ran", hint=self._advice())
+        if answer.code == VOLT_FAILED:
+            raise BackendError(f"Cannot exec in '{self._name}': {answer.reason}")
+        now = time.time_ns()
+        return Outcome(code=answer.code, result="not-started", reason=answer.reason, started=now, finished=now)
+
+    def status(self) -> WorkloadStatus:
+        """Tell what is true now from two small files and ``/proc``."""
+        record = self._find_record()
+        outcome = OUTCOMES.find(self._folder / OUTCOME_FILE)
+        if record is None or (outcome is not None and outcome.invocation == record.invocation):
+            if outcome is None:
+                return WorkloadStatus(status=Status.CREATED)
+            clean = outcome.clean and outcome.result != "not-started"
+            return WorkloadStatus(
+                status=Status.STOPPED if clean else Status.FAILED, started=outcome.started, outcome=outcome
+            )
+        if _is_running(record):
+            return WorkloadStatus(status=Status.RUNNING, pid=record.payload_pid, started=record.started)
+        lost = self._lost_outcome()
+        return WorkloadStatus(status=Status.FAILED, started=record.started, outcome=lost, note=lost.reason)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the payload's first process. Raises :class:`WrongState` if it is not running."""
+        record = self._find_record()
+        if (
+            record is None
+            or not self.status().status.active
+            or not processes.send(record.payload_pid, record.payload_start, number)
+        ):
+            raise WrongState(f"Cannot signal '{self._name}': it is not running")
+
+    def stop(self, number: int, timeout: float) -> None:
+        """Send the signal `number`, after `timeout` seconds SIGKILL to everything. Returns when nothing runs."""
+        connection = self._find()
+        if connection is None:
+            self.clean()
+            return
+        with contextlib.closing(connection):
+            connection.sock.settimeout(timeout + _ANSWER_SECONDS)
+            try:
+                connection.send(Stop(signal=number, timeout=timeout))
+                answer = connection.receive_answer()
+            except BrokenPipeError:
+                answer = None
+            except TimeoutError:
+                answer = None
+                self._kill_supervisor()
+        if answer is None:
+            self.clean()
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Block until it has ended. Raises :class:`TimedOut`, and :class:`WrongState` if it never ran."""
+        connection = self._find()
+        if connection is not None:
+            with contextlib.closing(connection):
+                connection.sock.settimeout(timeout)
+                try:
+                    connection.send(Watch())
+                    connection.receive_answer()
+                except BrokenPipeError:
+                    pass
+                except TimeoutError:
+                    raise TimedOut(f"'{self._name}' did not end within {timeout:g} s") from None
+        outcome = self.status().outcome
+        if outcome is None:
+            raise WrongState(f"Cannot wait for '{self._name}': it was never started")
+        return outcome
+
+    def clean(self) -> None:
+        """End what a killed supervisor left behind. Nothing to do is success; must not be called while it runs."""
+        if not _ended_cleanly(self._folder):
+            processes.kill_leftovers(self._id)
+
+    def stats(self) -> StatsSample:
+        """Sum over its processes what ``/proc`` says. Raises :class:`WrongState` if it is not running."""
+        record = self._find_record()
+        if record is None or not self.status().status.active:
+            raise WrongState(f"Cannot measure '{self._name}': it is not running")
+        found = [stat for stat in processes.descendants(record.pid) if stat.alive]
+        return StatsSample(
+            cpu_ns=sum(stat.cpu_ns for stat in found),
+            memory_bytes=sum(stat.memory_bytes for stat in found),
+            tasks=sum(stat.threads for stat in found),
+        )
+
+    def _find(self) -> control.Connection | None:
+        try:
+            return control.find_supervisor(self._folder)
+        except FileNotFoundError:
+            return None
+
+    def _launch(self, launch: Launch, fds: tuple[int, ...]) -> control.Connection:
+        """Start a supervisor and return the connection on which it answers."""
+        self._check_inactive()
+        self.clean()
+        ours, theirs = control.pair()
+        try:
+            _send_described(ours, Start(), launch, fds)
+            with open(self._folder / CRASH_FILE, "wb") as crash, open(os.devnull, "r+b") as null:
+                extra = {name: os.environ[name] for name in ("PYTHONPATH", "PYTHONHOME") if name in os.environ}
+                process = run.spawn(
+                    # Its name is for whoever looks at a list of processes.
+                    [sys.executable, "-P", "-m", "volt_core.supervisor", str(theirs.fileno()), self._name],
+                    env=run.child_environment(extra),
+                    stdin=null.fileno(),
+                    stdout=null.fileno(),
+                    stderr=crash.fileno(),
+                    pass_fds=(theirs.fileno(),),
+                    cwd="/",
+                )
+            theirs.close()
+            process.wait()
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+        return ours
+
+    def _check_inactive(self) -> None:
+        if self.status().status.active:
+            raise WrongState(f"Cannot start '{self._name}': it is running", hint=f"Stop it: volt stop {self._name}")
+
+    def _start_error(self, launch: Launch, failed: Failed, began: int) -> BackendError:
+        # Of two starts at once, the later one learns of the other from the supervisor.
+        self._check_inactive()
+        said = [record.data for record in read_log(Path(launch.log), tail=_DETAIL_LINES, since=began)]
+        details = b"\n".join(said).decode("utf-8", "replace")
+        return BackendError(f"Cannot start '{self._name}': {failed.reason}", details=details or None)
+
+    def _crash(self) -> BackendError:
+        with contextlib.suppress(FileNotFoundError):
+            said = (self._folder / CRASH_FILE).read_text(encoding="utf-8", errors="replace")
+            return BackendError(f"The supervisor of '{self._name}' failed", details=said or None)
+        return BackendError(f"The supervisor of '{self._name}' failed")
+
+    def _kill_supervisor(self) -> None:
+        record = self._find_record()
+        if record is not None:
+            processes.send(record.pid, record.pid_start, signals.SIGKILL)
+
+    def _find_record(self) -> SupervisorRecord | None:
+        try:
+            return RECORDS.find(self._folder / RECORD_FILE)
+        except StateCorrupt:
+            # Not synced to disk on purpose: after a power cut it may be empty, and nothing runs.
+            return None
+
+    def _lost_outcome(self) -> Outcome:
+        record = self._find_record()
+        return Outcome(
+            result="lost",
+            reason=f"its supervisor was killed or the machine went down; {self._advice()}",
+            started=record.started if record else 0,
+            invocation=record.invocation if record else "",
+        )
+
+    def _advice(self) -> str:
+        return f"'volt start {self._name}' and 'volt delete {self._name}' first end what it left"
+
+
+def _is_running(record: SupervisorRecord) -> bool:
+    return record.boot_id == _boot_id() and processes.is_same_process(record.pid, record.pid_start)
+
+
+@functools.cache
+def _boot_id() -> str:
+    return processes.boot_id()
+
+
+def _ended_cleanly(folder: Path) -> bool:
+    """Whether the last supervisor gave its reserve back, or there was none."""
+    with contextlib.suppress(FileNotFoundError):
+        return (folder / LOCK_FILE).stat().st_size == 0
+    return True
+
+
+def _send_described(
+    connection: control.Connection, request: Start | Exec, description: msgspec.Struct, fds: tuple[int, ...]
+) -> None:
+    memfd = control.to_memfd(description)
+    try:
+        connection.send(request, (memfd, *fds))
+    finally:
+        os.close(memfd)
+
+
+@contextlib.contextmanager
+def _stream_fds(streams: Streams) -> Iterator[tuple[tuple[int, ...], socket.socket | None]]:
+    """Yield the descriptors to pass on, and with a tty our end of the socket to it."""
+    if not streams.tty:
+        yield (streams.stdin, streams.stdout, streams.stderr), None
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield (theirs.fileno(),), ours

@@ -1,0 +1,292 @@
+"""The supervisor process: one loop over its clients, its children's reports and their ends.
+
+Started by :func:`volt_core.supervisor.client.launch` in a session of its own, with one end of a connection
+on an inherited descriptor; the first request on it is Start. All but the streams happens in the main
+thread. The order at the end is: processes gone, log whole, ``outcome.json`` written, socket and lock given
+up, watchers told; only a caller who is slow to take his output keeps the supervisor beyond that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from volt_core.errors import VoltError
+from volt_core.models.outcome import VOLT_FAILED, Outcome
+from volt_core.supervisor import control, processes
+from volt_core.supervisor.job import Job, reap
+from volt_core.supervisor.log import LogWriter
+from volt_core.supervisor.model import (
+    Answer,
+    Ended,
+    Exec,
+    Failed,
+    Launch,
+    Process,
+    Request,
+    Resize,
+    Signal,
+    Start,
+    Started,
+    Stop,
+    Watch,
+)
+from volt_core.supervisor.mounts import become_subreaper, enter_private
+from volt_core.supervisor.place import Place
+from volt_core.supervisor.streams import Event
+
+_SWEEP_SECONDS = 0.01
+_GRACE = 0.5
+"""Seconds that a reporting process has to end by itself, once all below it is gone, and to clean up."""
+
+
+class Session(msgspec.Struct, kw_only=True, eq=False):
+    """A job and the connection that asked for it, until the caller leaves."""
+
+    job: Job
+    client: control.Connection | None
+    told: bool = False
+    """Whether the client knows that it started."""
+
+
+class Supervisor:
+    """The state of the loop."""
+
+    def __init__(self, launch: Launch, first: control.Connection, streams: list[int]) -> None:
+        self._launch = launch
+        self._place = Place(Path(launch.folder))
+        self._log = LogWriter(Path(launch.log))
+        self._wake = Event()
+        self._selector = selectors.DefaultSelector()
+        self._watchers: set[control.Connection] = set()
+        self._sessions: list[Session] = []
+        self._running: dict[int, Job] = {}
+        """By the number of our own child; until that is reaped."""
+        self._deadline: float | None = None
+        """Monotonic time at which everything gets SIGKILL."""
+        self._killing_since: float | None = None
+        self._childless = False
+        self._outcome: Outcome | None = None
+        """Once it is on disk and the next supervisor may come."""
+        self._listener = self._place.listen()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake.fd, selectors.EVENT_READ, self._wake.clear)
+        self._catch_signals()
+        self._add_client(first)
+        self._main = self._begin(launch.process, streams, first, log=self._log)
+
+    def run(self) -> None:
+        """Serve until the workload has ended and every caller has all of its output."""
+        while self._outcome is None or self._sessions:
+            for key, _ in self._selector.select(self._pause()):
+                act: Callable[[], object] = key.data
+                act()
+            self._reap()
+            self._tell_starts()
+            if self._main.ended or self._is_due():
+                self._sweep()
+            if self._childless and self._outcome is None:
+                self._retire()
+            self._tell_ends()
+
+    # Clients
+
+    def _accept(self) -> None:
+        self._add_client(control.accept(self._listener))
+
+    def _add_client(self, client: control.Connection) -> None:
+        self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client))
+
+    def _serve(self, client: control.Connection) -> None:
+        try:
+            request, fds = client.receive_request()
+        except (OSError, msgspec.DecodeError):
+            request, fds = None, []
+        if request is None:
+            self._lose(client)
+        elif isinstance(request, Exec):
+            self._exec(client, fds)
+        else:
+            control.close_all(fds)
+            self._obey(client, request)
+
+    def _obey(self, client: control.Connection, request: Request) -> None:
+        session = next((session for session in self._sessions if session.client is client), None)
+        if isinstance(request, Signal) and session:
+            session.job.signal(request.number)
+        elif isinstance(request, Resize) and session:
+            session.job.resize(request.rows, request.columns)
+        elif isinstance(request, Watch | Stop):
+            self._watchers.add(client)
+            if self._outcome is not None:
+                self._tell(client, Ended(outcome=self._outcome))
+            elif isinstance(request, Stop):
+                self._stop(request.signal, request.timeout)
+
+    def _exec(self, client: control.Connection, fds: list[int]) -> None:
+        if self._main.ended or self._killing_since is not None or not fds:
+            control.close_all(fds)
+            self._tell(client, Failed(code=VOLT_FAILED, reason="it is ending"))
+            return
+        self._begin(control.from_memfd(fds[0], Process), fds[1:], client, log=None)
+
+    def _lose(self, client: control.Connection) -> None:
+        """The client has hung up. A workload goes on without its caller; an exec loses its terminal."""
+        self._selector.unregister(client)
+        client.close()
+        self._watchers.discard(client)
+        for session in self._sessions:
+            if session.client is client:
+                session.client = None
+                session.job.abandon()
+                if session.job is not self._main and session.job.has_terminal:
+                    session.job.signal(signal.SIGHUP)
+
+    def _tell(self, client: control.Connection | None, answer: Answer | None) -> None:
+        if client is not None and answer is not None:
+            with contextlib.suppress(OSError):
+                client.send(answer)
+
+    # Jobs
+
+    def _begin(self, process: Process, streams: list[int], client: control.Connection, *, log: LogWriter | None) -> Job:
+        job = Job(process, streams, log=log, wake=self._wake, invocation=self._launch.invocation if log else "")
+        self._sessions.append(Session(job=job, client=client))
+        if job.spawned_pid is not None:
+            self._running[job.spawned_pid] = job
+        if job.status_fd is not None:
+            self._selector.register(job.status_fd, selectors.EVENT_READ, lambda: self._read_report(job))
+        return job
+
+    def _read_report(self, job: Job) -> None:
+        if job.read_report():
+            self._forget_report(job)
+
+    def _forget_report(self, job: Job) -> None:
+        if job.status_fd is not None:
+            self._selector.unregister(job.status_fd)
+            job.close_report()
+
+    def _reap(self) -> None:
+        reaped, self._childless = reap()
+        for pid, status in reaped:
+            job = self._running.pop(pid, None)
+            if job is not None:
+                self._read_report(job)
+                job.take_exit(status)
+
+    def _tell_starts(self) -> None:
+        for session in self._sessions:
+            job = session.job
+            if not session.told and job.pid is not None:
+                session.told = True
+                if job is self._main:
+                    self._place.write_record(job.pid, job.started_at, self._launch.invocation)
+                self._tell(session.client, Started(pid=job.pid))
+
+    def _tell_ends(self) -> None:
+        """Let go of the jobs that have ended and whose output has all been taken."""
+        for session in tuple(self._sessions):
+            job = session.job
+            if not job.ended or (job is self._main and self._outcome is None):
+                continue
+            job.drain()
+            if not all(pump.flushed.is_set() for pump in job.pumps):
+                continue
+            self._forget_report(job)
+            job.close()
+            self._tell(session.client, job.failure or (Ended(outcome=job.outcome) if job.outcome else None))
+            self._sessions.remove(session)
+
+    # The end
+
+    def _stop(self, number: int, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
+        if timeout > 0:
+            self._main.signal(number)
+            # A stopped process would meet the signal only when somebody lets it go on.
+            self._main.signal(signal.SIGCONT)
+
+    def _is_due(self) -> bool:
+        return self._killing_since is not None or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    def _pause(self) -> float | None:
+        """Return how long the loop may sleep."""
+        if self._outcome is not None:
+            return None
+        if self._killing_since is not None or self._main.ended:
+            return _SWEEP_SECONDS
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _sweep(self) -> None:
+        """Kill everything: what is left when the payload has ended, or the payload itself when it must."""
+        if self._childless:
+            return
+        if self._killing_since is None:
+            self._killing_since = time.monotonic()
+            for job in self._running.values():
+                job.expect_kill()
+        patient = {
+            pid for pid, job in self._running.items() if job.reports and time.monotonic() - self._killing_since < _GRACE
+        }
+        targets = [stat.pid for stat in processes.descendants(os.getpid()) if stat.alive and stat.pid not in patient]
+        # Stopped first, so that none of them forks away while the others are being killed.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in targets:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def _retire(self) -> None:
+        """No process is left: finish the log, keep the outcome, make room for the next run."""
+        for session in self._sessions:
+            session.job.drain()
+        for pump in self._main.pumps:
+            pump.logged.wait()
+        self._log.close()
+        self._outcome = self._main.outcome or Outcome(result="lost", reason="its end was not seen")
+        # Before the listener closes: whoever then finds nobody to ask finds the outcome.
+        self._place.leave(self._outcome)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        for client in self._watchers:
+            self._tell(client, Ended(outcome=self._outcome))
+
+    def _catch_signals(self) -> None:
+        """Take signals as events; with handlers rather than ignored, for children would inherit that."""
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._selector.register(read, selectors.EVENT_READ, lambda: os.read(read, 4096))
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop(self._launch.stop_signal, self._launch.stop_timeout))
+
+
+def main() -> None:
+    """Run the supervisor; ``sys.argv[1]`` is the descriptor of its first connection."""
+    first = control.adopt(int(sys.argv[1]))
+    # The first process goes at once, so that its parent need not wait for a child that lives long.
+    if os.fork() > 0:
+        os._exit(0)
+    os.umask(0o022)
+    request, fds = first.receive_request()
+    if not isinstance(request, Start) or not fds:
+        raise SystemExit("the first request must be Start")
+    try:
+        launch = control.from_memfd(fds[0], Launch)
+        become_subreaper()
+        if launch.mounts:
+            enter_private(launch.mounts)
+        supervisor = Supervisor(launch, first, fds[1:])
+    except (OSError, VoltError) as error:
+        first.send(Failed(code=VOLT_FAILED, reason=str(error)))
+        return
+    supervisor.run()

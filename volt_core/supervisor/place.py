@@ -1,0 +1,67 @@
+"""The supervisor's files in the workload's folder: lock, socket, record and outcome."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from volt_core.errors import WrongState
+from volt_core.models.outcome import Outcome
+from volt_core.state import StateFile
+from volt_core.supervisor import control, processes
+from volt_core.supervisor.model import LOCK_FILE, OUTCOME_FILE, RECORD_FILE, SOCKET_FILE, SupervisorRecord
+
+OUTCOMES = StateFile(Outcome)
+RECORDS = StateFile(SupervisorRecord)
+_RESERVE = 64 * 1024
+
+
+class Place:
+    """A workload's folder, held by one supervisor at a time. Raises :class:`WrongState` if another holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise WrongState("It is running already", hint="Stop it first.") from None
+        # Given back at the end: the outcome must find room even if the workload fills the disk.
+        os.posix_fallocate(self._lock, 0, _RESERVE)
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+
+    def listen(self) -> socket.socket:
+        """Return the listening socket."""
+        return control.listen(self._folder)
+
+    def write_record(self, payload: int, started: int, invocation: str) -> None:
+        """Say that the payload runs."""
+        record = SupervisorRecord(
+            pid=os.getpid(),
+            pid_start=processes.start_time(os.getpid()),
+            boot_id=processes.boot_id(),
+            payload_pid=payload,
+            payload_start=processes.start_time(payload),
+            started=started,
+            invocation=invocation,
+        )
+        # Atomic but not synced: after a crash of the machine it would be out of date anyway.
+        temporary = self._folder / f".{RECORD_FILE}.tmp"
+        temporary.write_bytes(RECORDS.encode(record))
+        temporary.rename(self._folder / RECORD_FILE)
+
+    def leave(self, outcome: Outcome) -> None:
+        """Keep the outcome and let the next supervisor in."""
+        os.ftruncate(self._lock, 0)
+        try:
+            OUTCOMES.write(self._folder / OUTCOME_FILE, outcome)
+        except OSError as error:
+            # The folder may be gone, its disk broken: whoever waits is told all the same.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT):
+                raise
+        (self._folder / SOCKET_FILE).unlink(missing_ok=True)
+        os.close(self._lock)
