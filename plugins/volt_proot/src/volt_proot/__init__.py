@@ -1,1 +1,1 @@
-"""Volt plugin: proot."""
+"""Containers without root and without systemd: proot translates paths, a supervisor keeps watch."""
