@@ -9,12 +9,13 @@ from typing import BinaryIO
 
 import msgspec
 
-from volt_cas import browse, checkout, gc, links, usage, verify
+from volt_cas import browse, checkout, gc, links, tar_out, usage, verify
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import Writer, open_writer, read_tree
 from volt_cas.refs import Refs
 from volt_cas.statcache import StatCache
+from volt_cas.tar_in import TarImport
 from volt_cas.tree import Scan
 from volt_core.contracts import (
     SILENT,
@@ -79,8 +80,6 @@ class CasStore(Store):
         mtime: MtimePolicy = MtimePolicy.KEEP,
         progress: Progress = SILENT,
     ) -> PutResult:
-        from volt_cas.tar_in import TarImport
-
         progress.begin("Reading the archive")
         with self._writing(ref, "Cannot put the archive") as writer:
             archive = TarImport(writer, mtime=mtime, progress=progress)
@@ -96,10 +95,8 @@ class CasStore(Store):
         )
 
     def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
-        from volt_cas.tar_out import export_tar
-
         with self._reading(digest) as top:
-            export_tar(self._layout, top, stream, progress)
+            tar_out.export_tar(self._layout, top, stream, progress)
 
     def checkout(
         self,

@@ -13,8 +13,10 @@ import msgspec
 
 from volt_cas import below
 from volt_cas.errors import SourceChanged
+from volt_cas.hardlinks import HardLinks
 from volt_cas.layout import Layout
 from volt_cas.metadata import TYPES, Xattrs, is_whiteout, metadata_of, read_xattrs
+from volt_cas.notes import Notes
 from volt_cas.objects import SMALL, ObjectStream, Writer, data_ranges
 from volt_cas.record import (
     NANOSECONDS,
@@ -38,24 +40,6 @@ from volt_core.native import WalkEntry
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Notes:
-    """Counts what was left out, to say it once per reason."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}
-
-    def add(self, what: str, path: bytes) -> None:
-        """Count one more; the first path of each kind is shown."""
-        count, first = self._found.get(what, (0, path.decode("utf-8", "backslashreplace") or "."))
-        self._found[what] = count + 1, first
-
-    def texts(self) -> tuple[str, ...]:
-        """Return one line per reason."""
-        return tuple(
-            f"Left out {what}: {count}, the first is '{first}'" for what, (count, first) in self._found.items()
-        )
-
-
 class _Frame(msgspec.Struct):
     """A directory whose children are being read."""
 
@@ -63,21 +47,6 @@ class _Frame(msgspec.Struct):
     name: bytes
     metadata: Metadata
     entries: list[Node]
-
-
-class HardLinks:
-    """Collects which paths are one inode."""
-
-    def __init__(self) -> None:
-        self._groups: dict[object, list[bytes]] = {}
-
-    def add(self, inode: object, path: bytes) -> None:
-        """`path` is a name of the inode that any equal key stands for."""
-        self._groups.setdefault(inode, []).append(path)
-
-    def groups(self) -> tuple[tuple[bytes, ...], ...]:
-        """Return the groups as the top record has them."""
-        return tuple(sorted(tuple(sorted(paths)) for paths in self._groups.values() if len(paths) > 1))
 
 
 class Scan:

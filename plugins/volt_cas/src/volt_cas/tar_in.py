@@ -1,0 +1,277 @@
+"""Putting a tar stream: the tree is built in memory from its members, their content goes straight to the store."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import urllib.parse
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from volt_cas import acl, below
+from volt_cas.hardlinks import HardLinks
+from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Xattrs, is_kept, is_overlay, is_whiteout
+from volt_cas.notes import Notes
+from volt_cas.objects import SMALL, Writer
+from volt_cas.record import (
+    BlockEntry,
+    CharacterEntry,
+    DirectoryEntry,
+    DirectoryRecord,
+    FifoEntry,
+    FileEntry,
+    Metadata,
+    Node,
+    SymlinkEntry,
+    TreeRecord,
+)
+from volt_cas.tar_format import Limits, Member, TarReader
+from volt_core.contracts import EntryType, MtimePolicy, Progress
+from volt_core.errors import ArchiveInvalid
+
+_MAX_NAME = 255
+_IMPLIED = Metadata(0o755, 0, 0, 0, 0)
+_SCHILY = b"SCHILY.xattr."
+_LIBARCHIVE = b"LIBARCHIVE.xattr."
+_ACLS = {b"SCHILY.acl.access": ACL_ACCESS, b"SCHILY.acl.default": ACL_DEFAULT}
+
+
+class _Folder:
+    """A directory of the tree that is being built. Its children are nodes, whose own names do not count."""
+
+    __slots__ = ("children", "metadata")
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.metadata = metadata
+        self.children: dict[bytes, _Folder | Node] = {}
+
+
+class TarImport:
+    """One archive.
+
+    Attributes:
+        files, bytes: what the tree holds; every name of a hard-linked file counts.
+    """
+
+    def __init__(self, writer: Writer, *, mtime: MtimePolicy, progress: Progress, limits: Limits | None = None) -> None:
+        self._writer = writer
+        self._clamp = mtime is MtimePolicy.CLAMP
+        self._progress = progress
+        self._limits = limits or Limits()
+        self._root = _Folder(_IMPLIED)
+        self._entries = 0
+        self._content = 0
+        self._shared: dict[int, Node] = {}
+        self._notes = Notes()
+        self._devices = 0
+        self.files = 0
+        self.bytes = 0
+
+    def run(self, stream: BinaryIO) -> bytes:
+        """Stage the whole archive; return the digest of the top record. Raises :class:`ArchiveInvalid`."""
+        reader = TarReader(stream, self._limits)
+        for member in reader:
+            self._add(reader, member)
+        links = HardLinks()
+        digest = self._finish(links)
+        return self._writer.add_record(TreeRecord(self._root.metadata, digest, links.groups()))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was left out, or will be."""
+        notes = self._notes.texts()
+        if self._devices and os.geteuid() != 0:
+            return (*notes, f"Recorded {self._devices} device nodes: without root a checkout leaves them out")
+        return notes
+
+    def _add(self, reader: TarReader, member: Member) -> None:
+        parts = self._parts(member.name, member)
+        metadata = self._metadata(member)
+        if not parts:
+            if member.type != "d":
+                raise refused(member, "it would take the place of the root directory")
+            self._root.metadata = metadata
+            return
+        folder = self._folder(parts[:-1], member)
+        name = parts[-1]
+        old = folder.children.get(name)
+        if member.type == "d" and isinstance(old, _Folder):
+            old.metadata = metadata
+            return
+        if isinstance(old, _Folder) and old.children:
+            raise refused(member, "it would take the place of a directory that is not empty")
+        self._count_entry(member)
+        folder.children[name] = self._new(reader, member, metadata, name)
+
+    def _new(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> _Folder | Node:
+        match member.type:
+            case "d":
+                return _Folder(metadata)
+            case "f":
+                return self._file(reader, member, metadata, name)
+            case "h":
+                return self._hard_link(member)
+            case "l":
+                if not member.linkname or b"\0" in member.linkname:
+                    raise refused(member, "its target is empty or holds a NUL")
+                return SymlinkEntry(name, msgspec.structs.replace(metadata, mode=0o777, xattrs=()), member.linkname)
+            case "p":
+                return FifoEntry(name, metadata)
+        if is_whiteout(EntryType(member.type), member.major, member.minor):
+            raise refused(member, "a character device 0:0 would hide files from an overlay")
+        self._devices += 1
+        make = CharacterEntry if member.type == "c" else BlockEntry
+        return make(name, metadata, member.major, member.minor)
+
+    def _file(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> FileEntry:
+        self._content += member.size
+        if self._content > self._limits.content:
+            raise refused(member, f"the files take more than {self._limits.content} bytes")
+        if self._clamp:
+            metadata = msgspec.structs.replace(metadata, seconds=0, nanoseconds=0)
+        if member.size <= SMALL and member.segments is None:
+            digest = self._writer.add(b"".join(data for _, data in reader.content(member)), metadata)
+        else:
+            position = 0
+            with self._writer.stream() as stream:
+                for offset, data in reader.content(member):
+                    stream.skip(offset - position)
+                    stream.write(data)
+                    position = offset + len(data)
+                stream.skip(member.size - position)
+                digest, _ = stream.finish(metadata)
+        self._progress.advance(member.size, 1)
+        return FileEntry(name, metadata, member.size, digest)
+
+    def _hard_link(self, member: Member) -> Node:
+        found: _Folder | Node | None = self._root
+        for part in self._parts(member.linkname, member):
+            found = found.children.get(part) if isinstance(found, _Folder) else None
+        if found is None or isinstance(found, _Folder):
+            raise refused(member, f"its hard-link target '{_shown(member.linkname)}' is no earlier file of the archive")
+        self._shared[id(found)] = found
+        return found
+
+    def _folder(self, parts: list[bytes], member: Member) -> _Folder:
+        """Return the directory at this path; missing ones are made, as tar does."""
+        folder = self._root
+        for part in parts:
+            child = folder.children.get(part)
+            if child is None:
+                self._count_entry(member)
+                child = folder.children[part] = _Folder(_IMPLIED)
+            elif not isinstance(child, _Folder):
+                what = "a symlink" if isinstance(child, SymlinkEntry) else "something that is no directory"
+                raise refused(member, f"its path leads through '{_shown(part)}', which is {what}")
+            folder = child
+        return folder
+
+    def _parts(self, path: bytes, member: Member) -> list[bytes]:
+        parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+        if not path or b"\0" in path:
+            raise refused(member, "a name is empty or holds a NUL")
+        if path.startswith(b"/"):
+            raise refused(member, f"'{_shown(path)}' is an absolute name")
+        if b".." in parts:
+            raise refused(member, f"'{_shown(path)}' leads outside")
+        if (
+            len(path) > self._limits.path
+            or len(parts) > self._limits.depth
+            or max(map(len, parts), default=0) > _MAX_NAME
+        ):
+            raise refused(member, "a name is too long")
+        return parts
+
+    def _count_entry(self, member: Member) -> None:
+        self._entries += 1
+        if self._entries > self._limits.entries:
+            raise refused(member, f"the archive has more than {self._limits.entries} entries")
+
+    def _metadata(self, member: Member) -> Metadata:
+        xattrs = self._xattrs(member) if member.extensions else ()
+        return Metadata(member.mode, member.uid, member.gid, member.seconds, member.nanoseconds, xattrs)
+
+    def _xattrs(self, member: Member) -> Xattrs:
+        found: dict[bytes, bytes] = {}
+        for key, value in member.extensions.items():
+            if key in _ACLS:
+                self._add_acl(found, _ACLS[key], value, member)
+                continue
+            pair = _decode_xattr(key, value, member)
+            if pair is None:
+                continue
+            name = os.fsdecode(pair[0])
+            if is_overlay(name):
+                raise refused(member, f"its attribute '{_shown(pair[0])}' is one of overlayfs")
+            if is_kept(name):
+                found[pair[0]] = pair[1]
+            else:
+                self._notes.add(f"attributes '{name.partition('.')[0]}.*'", member.name)
+        return tuple(sorted(found.items()))
+
+    def _add_acl(self, found: dict[bytes, bytes], name: str, text: bytes, member: Member) -> None:
+        try:
+            value = acl.parse_acl_text(text)
+        except (ValueError, KeyError):
+            self._notes.add("ACLs that are damaged or name users without a number", member.name)
+            return
+        if value is not None:
+            found[name.encode()] = value
+
+    def _finish(self, links: HardLinks) -> bytes:
+        """Stage the records of all directories, the deepest first; return the digest of the root's."""
+        stack: list[tuple[bytes, bytes, _Folder, Iterator[bytes], list[Node]]] = []
+
+        def enter(path: bytes, name: bytes, folder: _Folder) -> None:
+            stack.append((path, name, folder, iter(sorted(folder.children)), []))
+
+        enter(b"", b"", self._root)
+        while True:
+            path, name, folder, names, entries = stack[-1]
+            for child_name in names:
+                child = folder.children[child_name]
+                child_path = below.join(path, child_name)
+                if isinstance(child, _Folder):
+                    enter(child_path, child_name, child)
+                    break
+                if id(child) in self._shared:
+                    links.add(id(child), child_path)
+                    child = msgspec.structs.replace(child, name=child_name)
+                if isinstance(child, FileEntry):
+                    self.files += 1
+                    self.bytes += child.size
+                entries.append(child)
+            else:
+                stack.pop()
+                digest = self._writer.add_record(DirectoryRecord(tuple(entries)))
+                if not stack:
+                    return digest
+                stack[-1][4].append(DirectoryEntry(name, folder.metadata, digest))
+
+
+def _decode_xattr(key: bytes, value: bytes, member: Member) -> tuple[bytes, bytes] | None:
+    """Return name and value if a pax record is an extended attribute."""
+    if key.startswith(_SCHILY):
+        name = key.removeprefix(_SCHILY)
+    elif key.startswith(_LIBARCHIVE):
+        name = urllib.parse.unquote_to_bytes(key.removeprefix(_LIBARCHIVE))
+        try:
+            value = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+        except binascii.Error as error:
+            raise refused(member, f"its attribute '{_shown(name)}' is damaged") from error
+    else:
+        return None
+    if not name or b"\0" in name:
+        raise refused(member, "an attribute's name is empty or holds a NUL")
+    return name, value
+
+
+def refused(member: Member, why: str) -> ArchiveInvalid:
+    """Return the error for one member."""
+    return ArchiveInvalid(f"Invalid archive at '{_shown(member.name)}': {why}", hint="Nothing of it was kept.")
+
+
+def _shown(name: bytes) -> str:
+    return name[:200].decode("utf-8", "backslashreplace")
