@@ -137,7 +137,20 @@ def run(
     """
     volt = volt_of(ctx)
     _create(volt, request)
-    status = _run_detached(volt, request) if detach else _run_attached(volt, request)
+    try:
+        status = _start(volt, request, detach=detach)
+    except BackendError:
+        # A command that could not be executed has an outcome; whatever else went wrong has none.
+        outcome = volt.workloads.get(request.name).status.outcome
+        if outcome is None or outcome.result != "not-started":
+            raise
+        say(f"Error: Cannot run '{request.spec.command[0]}': {outcome.reason}.")
+        status = outcome.exit_status
+    finally:
+        if request.auto_remove and not _is_active(volt, request.name):
+            # Any other command clears ended ones away too, and may have been quicker.
+            with contextlib.suppress(WorkloadNotFound):
+                volt.workloads.delete(request.name)
     leave(status)
 
 
@@ -151,37 +164,20 @@ def _create(volt: Volt, request: Request) -> None:
     )
 
 
-def _run_detached(volt: Volt, request: Request) -> int:
-    try:
+def _start(volt: Volt, request: Request, *, detach: bool) -> int:
+    if detach:
         volt.workloads.start(request.name)
-    except BackendError:
-        # A command that is not there has an outcome; whatever else went wrong has none.
-        outcome = volt.workloads.get(request.name).status.outcome
-        _delete_if_asked(volt, request)
-        if outcome is None:
-            raise
-        say(f"Error: Cannot run '{request.spec.command[0]}': {outcome.reason}.")
-        return outcome.exit_status
-    print(request.name, flush=True)
-    return 0
+        print(request.name, flush=True)
+        return 0
+    with attached_streams(interactive=request.spec.stdin_open, tty=request.spec.tty) as streams:
+        return volt.workloads.run_attached(request.name, streams).exit_status
 
 
-def _run_attached(volt: Volt, request: Request) -> int:
+def _is_active(volt: Volt, name: str) -> bool:
     try:
-        with attached_streams(interactive=request.spec.stdin_open, tty=request.spec.tty) as streams:
-            outcome = volt.workloads.run_attached(request.name, streams)
-    finally:
-        _delete_if_asked(volt, request)
-    if outcome.reason:
-        say(f"Error: Cannot run '{request.spec.command[0]}': {outcome.reason}.")
-    return outcome.exit_status
-
-
-def _delete_if_asked(volt: Volt, request: Request) -> None:
-    if request.auto_remove:
-        # Any other command clears ended ones away too, and may have been quicker.
-        with contextlib.suppress(WorkloadNotFound):
-            volt.workloads.delete(request.name, force=True)
+        return volt.workloads.get(name).status.status.active
+    except WorkloadNotFound:
+        return False
 
 
 def _mount(text: str) -> Mount:

@@ -349,7 +349,11 @@ class Workloads:
     def _missing(self, backend: type[Backend], facet: type, act: str) -> CapabilityMissing:
         """Return the error that names the facet and the backends that have it."""
         capability = next(name for name, known in FACETS.items() if known is facet)
-        others = [name for name, other in self._plugins.backends().items() if capability in capabilities_of(other)]
+        others = []
+        for name, other in self._plugins.backends().items():
+            if capability in capabilities_of(other):
+                probe = other.probe()
+                others.append(name if probe.available else f"{name} ({probe.reason})")
         hint = f"Backends that can: {', '.join(others)}." if others else "No installed backend can."
         return CapabilityMissing(f"Cannot {act}: backend '{backend.NAME}' has no '{capability}'", hint=hint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NoReturn
 
-from volt_core.contracts import Backend, LogRecord, Probe
+from volt_core.contracts import Backend, Freeze, Limits, LogRecord, Ports, Probe
 from volt_core.errors import BackendUnavailable
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Workload, WorkloadStatus
@@ -14,8 +14,11 @@ REASON = "not yet: containers under systemd-nspawn arrive with a coming release 
 HINT = "Use --backend proot, which needs neither root nor systemd."
 
 
-class NspawnBackend(Backend):
-    """Refuses every act with the reason that its probe gives."""
+class NspawnBackend(Backend, Freeze, Limits, Ports):
+    """Refuses every act with the reason that its probe gives.
+
+    The facets are those it is going to have: who misses one in another backend is pointed here.
+    """
 
     NAME = "nspawn"
     KIND = Kind.CONTAINER
@@ -50,6 +53,12 @@ class NspawnBackend(Backend):
         self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
     ) -> Iterator[LogRecord]:
         self._refuse("read the log of", workload)
+
+    def freeze(self, workload: Workload) -> None:
+        self._refuse("freeze", workload)
+
+    def thaw(self, workload: Workload) -> None:
+        self._refuse("thaw", workload)
 
     def _refuse(self, act: str, workload: Workload) -> NoReturn:
         raise BackendUnavailable(f"Cannot {act} '{workload.name}' by backend 'nspawn': {REASON}", hint=HINT)
