@@ -59,7 +59,7 @@ cmd_install() {
     step "installing into $prefix"
     mkdir -p "$prefix" "$LINK_DIR"
     : >>"$prefix/$RECORD"
-    [ -x "$prefix/bin/pip" ] || "$python" -m venv --clear "$prefix"
+    [ -x "$prefix/bin/pip" ] || "$python" -m venv "$prefix"
     # The start scripts of older pips import re: a third of the time of volt --version.
     logged "$prefix/bin/python" -m pip install --upgrade 'pip>=25'
     logged "$prefix/bin/pip" install --upgrade "$scratch"/wheels/*.whl
