@@ -1,0 +1,128 @@
+"""The store: put, import, checkout, verify, gc, on a tree of small files and on one of large ones.
+
+Each round has a store of its own where the state of the store matters. Figures to publish come from
+``compare/image.py``, which has a fresh file system and a yardstick beside each.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks import datasets
+from benchmarks.datasets import Tree
+from volt_core import fs
+from volt_core.contracts import CheckoutMode, PutResult, Store
+from volt_core.plugins import Plugins
+
+ROUNDS = 5
+# A store cannot tell by its times whether a file changed that is as young as this, so it reads it again.
+RACY_SECONDS = 2.1
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Bench:
+    """Gives out stores at new paths below one directory, and directories to check out to."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._class = Plugins(directory / "cache").store("cas")
+        self._count = 0
+
+    def fresh(self) -> Path:
+        """Return a path where nothing is; what the last one got is removed, so that space stays bounded."""
+        fs.remove_tree(self._directory / str(self._count))
+        self._count += 1
+        return self._directory / str(self._count)
+
+    def store(self, path: Path | None = None) -> Store:
+        """Return a new, empty store."""
+        return self._class(path or self.fresh())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """See :class:`Bench`."""
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def filled(bench: Bench, tree: Tree, tmp_path: Path) -> tuple[Store, str]:
+    """A store that holds the tree, and its digest."""
+    store = bench.store(tmp_path / "filled")
+    return store, store.put_directory(tree.path).digest
+
+
+def test_put_cold(benchmark: BenchmarkFixture, bench: Bench, tree: Tree) -> None:
+    """Into an empty store."""
+
+    def put(store: Store) -> PutResult:
+        return store.put_directory(tree.path)
+
+    def setup() -> Call:
+        return (bench.store(),), {}
+
+    result = benchmark.pedantic(put, setup=setup, rounds=ROUNDS)
+    assert result.new_objects == tree.contents
+
+
+def test_put_again(benchmark: BenchmarkFixture, filled: tuple[Store, str], tree: Tree) -> None:
+    """A tree that has not changed since it was put, and for long enough that its times can be believed."""
+    store, digest = filled
+    if not benchmark.disabled:
+        time.sleep(RACY_SECONDS)
+        store.put_directory(tree.path)
+    result = benchmark(store.put_directory, tree.path)
+    assert (result.digest, result.new_objects) == (digest, 0)
+
+
+def test_put_tar(benchmark: BenchmarkFixture, bench: Bench, tree: Tree, tmp_path: Path) -> None:
+    """From a tar, into an empty store."""
+    archive = datasets.make_tar(tree, tmp_path / "tree.tar")
+
+    def put(store: Store) -> PutResult:
+        with archive.open("rb") as stream:
+            return store.put_tar(stream)
+
+    def setup() -> Call:
+        return (bench.store(),), {}
+
+    result = benchmark.pedantic(put, setup=setup, rounds=ROUNDS)
+    assert result.new_objects == tree.contents
+
+
+@pytest.mark.parametrize("mode", [CheckoutMode.COPY, CheckoutMode.LINK])
+def test_checkout(
+    benchmark: BenchmarkFixture, bench: Bench, filled: tuple[Store, str], tree: Tree, mode: CheckoutMode
+) -> None:
+    """Out of a warm store; links are made a second time and later, so no variant is made any more."""
+    store, digest = filled
+    store.checkout(digest, bench.fresh(), mode=mode)
+
+    def setup() -> Call:
+        return (digest, bench.fresh()), {"mode": mode}
+
+    result = benchmark.pedantic(store.checkout, setup=setup, rounds=ROUNDS)
+    assert result.files >= len(tree.digests)
+
+
+def test_verify(benchmark: BenchmarkFixture, filled: tuple[Store, str], tree: Tree) -> None:
+    store, _ = filled
+    report = benchmark.pedantic(store.verify, rounds=ROUNDS, warmup_rounds=1)
+    assert (report.objects, report.damaged) == (tree.contents, ())
+
+
+def test_gc_of_everything(benchmark: BenchmarkFixture, bench: Bench, tree: Tree) -> None:
+    """No ref was ever set, so all of it goes."""
+
+    def setup() -> Call:
+        store = bench.store()
+        store.put_directory(tree.path)
+        return (store,), {}
+
+    report = benchmark.pedantic(lambda store: store.gc(grace=0), setup=setup, rounds=ROUNDS)
+    assert report.objects == tree.contents

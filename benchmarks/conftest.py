@@ -1,0 +1,48 @@
+"""Groups and data of the benchmarks.
+
+Everything of one function stands in one group, so that its cases (C beside Python, 0 plugins beside 30) are
+compared with each other. Data is made once per run, from seeds, outside what is timed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import datasets
+from benchmarks.datasets import Tree
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the benchmarks by function."""
+    for item in items:
+        if isinstance(item, pytest.Function) and HERE in item.path.parents:
+            item.add_marker(pytest.mark.benchmark(group=item.originalname.removeprefix("test_")))
+
+
+@pytest.fixture(scope="session")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Three thousand small files; shared, so never write to it."""
+    return datasets.make_tree(tmp_path_factory.mktemp("trees") / "small", datasets.SMALL_FILES)
+
+
+@pytest.fixture(scope="session")
+def large_files(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Eight files of 8 MiB; shared, so never write to it."""
+    return datasets.make_tree(tmp_path_factory.mktemp("trees") / "large", datasets.LARGE_FILES)
+
+
+@pytest.fixture(params=["small_files", "large_files"], ids=["small", "large"])
+def tree(request: pytest.FixtureRequest) -> Tree:
+    """Each of the trees in turn."""
+    found: Tree = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def many_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for the path, with thirty installed plugins."""
+    return datasets.make_plugins(tmp_path_factory.mktemp("plugins") / "path", 30)
