@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from volt_cas.layout import Layout
-from volt_cas.usage import free_bytes
-from volt_core import native
 from volt_core.errors import StateError
 from volt_core.models.extension import Check, Verdict
 from volt_core.paths import VoltPaths
 
 _AREA = "store"
-_LITTLE = 1 << 30
 _REFLINKS = ("xfs", "btrfs", "bcachefs")
 
 
 def find_checks(paths: VoltPaths) -> tuple[Check, ...]:
-    """Look at the store's format, its file system and the room on it; nothing is written."""
-    return (_format(paths.store), _room(paths.store), _reflink(paths.store), _hashing())
+    """Look at the store's format and its file system; nothing is written."""
+    return (_format(paths.store), _reflink(paths.store))
 
 
 def _format(path: Path) -> Check:
@@ -30,31 +27,12 @@ def _format(path: Path) -> Check:
     return Check(area=_AREA, what=what, verdict=Verdict.OK)
 
 
-def _room(path: Path) -> Check:
-    free = free_bytes(path)
-    what = f"{free / (1 << 30):.1f} GiB are free on the file system of the store"
-    if free >= _LITTLE:
-        return Check(area=_AREA, what=what, verdict=Verdict.OK)
-    return Check(area=_AREA, what=what, verdict=Verdict.WARNING, hint="Run 'volt cas gc', or move the store.")
-
-
 def _reflink(path: Path) -> Check:
     kind = _file_system(path)
     if kind in _REFLINKS:
         return Check(area=_AREA, what=f"Checkouts may share blocks with the store ({kind})", verdict=Verdict.OK)
     what = f"Checkouts are copies: {kind} cannot share blocks between files"
     return Check(area=_AREA, what=what, verdict=Verdict.WARNING, hint="Put the store on XFS or btrfs to save space.")
-
-
-def _hashing() -> Check:
-    if native.implementation() == "c":
-        return Check(area=_AREA, what="Files are hashed by the C extension", verdict=Verdict.OK)
-    return Check(
-        area=_AREA,
-        what="Files are hashed in Python, which is slower",
-        verdict=Verdict.WARNING,
-        hint="Install a C compiler and the OpenSSL headers (gcc, libssl-dev), then install volt-core again.",
-    )
 
 
 def _file_system(path: Path) -> str:
