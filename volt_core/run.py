@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Final
 
@@ -25,6 +28,7 @@ DEVNULL: Final = subprocess.DEVNULL
 PIPE: Final = subprocess.PIPE
 Process = subprocess.Popen
 _CAPTURE_LIMIT = 8 * 1024 * 1024
+_CHUNK = 65536
 _STDERR_LINES = 12
 _GRACE = 3.0
 _PASSED_ON = ("HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
@@ -88,12 +92,12 @@ def run(
     """
     with start(argv, env=env, cwd=cwd, stdin=DEVNULL if stdin is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
         try:
-            out, err = process.communicate(stdin, timeout=timeout)
+            out, err = _communicate(process, stdin or b"", timeout)
         except subprocess.TimeoutExpired as expired:
             raise TimedOut(f"'{argv[0]}' did not end within {timeout:g} s", details=shlex.join(argv)) from expired
         if process.returncode not in ok:
             raise failure(argv, process.returncode, err)
-        return Completed(status=process.returncode, stdout=out[:_CAPTURE_LIMIT], stderr=err[:_CAPTURE_LIMIT])
+        return Completed(status=process.returncode, stdout=out, stderr=err)
 
 
 @contextlib.contextmanager
@@ -163,13 +167,71 @@ def failure(argv: Sequence[str], status: int, stderr: bytes) -> CommandFailed:
     )
 
 
+def _communicate(process: subprocess.Popen[bytes], data: bytes, timeout: float) -> tuple[bytes, bytes]:
+    """Feed stdin, gather stdout and stderr, reap. What is beyond the limit is read and dropped.
+
+    Popen.communicate keeps all of it in memory, however much comes.
+    """
+    deadline = time.monotonic() + timeout
+    captured = {stream: bytearray() for stream in (process.stdout, process.stderr) if stream is not None}
+    rest = memoryview(data)
+    with selectors.DefaultSelector() as selector:
+        for stream in captured:
+            selector.register(stream, selectors.EVENT_READ)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in ready:
+                if key.fileobj is process.stdin:
+                    rest = _feed(key.fd, rest)
+                    finished = not rest
+                else:
+                    chunk = os.read(key.fd, _CHUNK)
+                    kept = captured[key.fileobj]  # type: ignore[index]  # only these are registered
+                    kept += chunk[: _CAPTURE_LIMIT - len(kept)]
+                    finished = not chunk
+                if finished:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]  # Popen's own files
+    process.wait(max(0.0, deadline - time.monotonic()))
+    out, err = (bytes(kept) for kept in captured.values())
+    return out, err
+
+
+def _feed(descriptor: int, rest: memoryview) -> memoryview:
+    """Write what the pipe takes and return what is left; who closes its stdin wants no more."""
+    try:
+        return rest[os.write(descriptor, rest) :]
+    except BlockingIOError:
+        return rest
+    except BrokenPipeError:
+        return rest[:0]
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the child's session to end, then kill it; reap it in any case."""
-    if process.poll() is not None:
+    """Ask the child's session to end, then kill it; reap the child in any case.
+
+    Until the child is reaped its number stands for its process group, also when it has ended and others
+    of the group live on.
+    """
+    if process.returncode is not None:
         return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-            return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        _wait_unreaped(process.pid, _GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait_unreaped(pid: int, timeout: float) -> None:
+    """Wait until a child has ended, and leave it a zombie."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        select.select([descriptor], [], [], timeout)
+    finally:
+        os.close(descriptor)
