@@ -14,12 +14,15 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from volt_core import fs
-from volt_core.errors import StateCorrupt, StateTooNew
+from volt_core.errors import StateCorrupt, StateTooNew, UsageError
 
 T = TypeVar("T", bound=msgspec.Struct)
 Document = dict[str, Any]
 Migration = Callable[[Document], Document]
 
+# What bytes of any kind can raise on their way through decoder, migrations and the rules in __post_init__;
+# msgspec.DecodeError and UnicodeDecodeError are ValueErrors.
+_DAMAGE = (ValueError, TypeError, LookupError, RecursionError, UsageError)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -50,14 +53,7 @@ class StateFile(Generic[T]):
 
         Raises FileNotFoundError, :class:`StateCorrupt`, :class:`StateTooNew`.
         """
-        data = path.read_bytes()
-        try:
-            return self.decode(data, str(path))
-        except msgspec.DecodeError as error:
-            raise StateCorrupt(
-                f"State file '{path}' is damaged: {error}",
-                hint="Restore it from a backup, or delete the workload with --force.",
-            ) from error
+        return self.decode(path.read_bytes(), str(path))
 
     def find(self, path: Path) -> T | None:
         """Return the struct in the file, or None if there is no file."""
@@ -67,7 +63,17 @@ class StateFile(Generic[T]):
             return None
 
     def decode(self, data: bytes, origin: str) -> T:
-        """Decode and, if need be, migrate. Raises msgspec.DecodeError and :class:`StateTooNew`."""
+        """Decode and, if need be, migrate; `origin` names the file. Raises as :meth:`read` does."""
+        try:
+            return self._decode(data, origin)
+        except _DAMAGE as error:
+            brief = error.brief if isinstance(error, UsageError) else str(error)
+            raise StateCorrupt(
+                f"State file '{origin}' is damaged: {brief}",
+                hint="Restore it from a backup, or delete the workload with --force.",
+            ) from error
+
+    def _decode(self, data: bytes, origin: str) -> T:
         version = _decode_header(data).schema
         if version == self._version:
             return self._decoder.decode(data)
