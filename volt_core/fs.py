@@ -124,12 +124,12 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(parent, path.name, os.fstat(parent).st_dev)
+        _remove_entry(parent, path.name)
     finally:
         os.close(parent)
 
 
-def _remove_entry(parent: int, name: str, device: int) -> None:
+def _remove_entry(parent: int, name: str) -> None:
     """Remove one entry iteratively: depth is limited by open descriptors nowhere, as ``..`` leads back."""
     try:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -138,46 +138,55 @@ def _remove_entry(parent: int, name: str, device: int) -> None:
     if not stat.S_ISDIR(info.st_mode):
         os.unlink(name, dir_fd=parent)
         return
-    names = [name]
+    mount = _mount_id(parent)
     current = os.dup(parent)
     try:
-        current = _descend(current, name, device)
-        while True:
-            child = _empty_of_files(current)
-            if child is not None:
-                current = _descend(current, child, device)
-                names.append(child)
+        current = _descend(current, name, mount)
+        # Each level's name, and its subdirectories that are still there.
+        levels = [(name, _unlink_files(current))]
+        while levels:
+            name, subdirectories = levels[-1]
+            if subdirectories:
+                child = subdirectories.pop()
+                current = _descend(current, child, mount)
+                levels.append((child, _unlink_files(current)))
                 continue
             up = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
             os.close(current)
             current = up
-            os.rmdir(names.pop(), dir_fd=current)
-            if not names:
-                return
+            os.rmdir(name, dir_fd=current)
+            levels.pop()
     finally:
         os.close(current)
 
 
-def _descend(current: int, name: str, device: int) -> int:
+def _descend(current: int, name: str, mount: str) -> int:
     """Return a descriptor of the subdirectory, made accessible, and close `current`."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     info = os.stat(name, dir_fd=current, follow_symlinks=False)
-    if info.st_dev != device:
-        raise OSError(errno.EBUSY, "something is mounted there", name)
     if stat.S_IMODE(info.st_mode) & 0o700 != 0o700 and os.geteuid() != 0:
         os.chmod(f"/proc/self/fd/{current}/{name}", 0o700)
     child = os.open(name, flags, dir_fd=current)
+    if _mount_id(child) != mount:
+        os.close(child)
+        raise OSError(errno.EBUSY, "something is mounted there", name)
     os.close(current)
     return child
 
 
-def _empty_of_files(directory: int) -> str | None:
-    """Unlink all but subdirectories; return the name of one subdirectory, or None when it is empty."""
-    subdirectory: str | None = None
+def _mount_id(descriptor: int) -> str:
+    """Return which mount an open file lies on. Its st_dev would not do: a bind mount has that of its source."""
+    with open(f"/proc/self/fdinfo/{descriptor}") as info:
+        return next(line for line in info if line.startswith("mnt_id:"))
+
+
+def _unlink_files(directory: int) -> list[str]:
+    """Unlink all but subdirectories and return the names of those."""
+    subdirectories = []
     with os.scandir(directory) as entries:
         for entry in list(entries):
             if entry.is_dir(follow_symlinks=False):
-                subdirectory = entry.name
+                subdirectories.append(entry.name)
             else:
                 os.unlink(entry.name, dir_fd=directory)
-    return subdirectory
+    return subdirectories
