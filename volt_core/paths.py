@@ -38,7 +38,8 @@ class VoltPaths(msgspec.Struct, frozen=True, kw_only=True):
         """Return the paths of the instance that lives below `root`."""
         import hashlib
 
-        root = Path(os.path.abspath(root))
+        # By its real path: whoever comes through a symlink must find the same units and machines.
+        root = Path(os.path.realpath(root))
         instance = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
         return cls(etc=root / "etc", lib=root / "lib", run=root / "run", instance=instance)
 
