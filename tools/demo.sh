@@ -45,17 +45,10 @@ remove_containers() {
     done
 }
 
-if [ -n "$clean" ]; then
-    if [ ! -e "$MARK" ]; then
-        echo "There is no demo to clean up: $VOLT_ROOT does not exist."
-        exit 0
-    fi
-    remove_containers
-    rm -rf --one-file-system "$VOLT_ROOT"
-    echo "Removed $VOLT_ROOT"
+if [ -n "$clean" ] && [ ! -e "$MARK" ]; then
+    echo "There is no demo to clean up: $VOLT_ROOT was not made by one."
     exit 0
 fi
-
 if [ -e "$VOLT_ROOT" ] && [ ! -e "$MARK" ]; then
     die "$VOLT_ROOT exists and was not made by the demo: move it away first"
 fi
@@ -65,6 +58,12 @@ exec 9>"$VOLT_ROOT/.lock"
 if ! flock -n 9; then
     echo "Another demo is running in $VOLT_ROOT: waiting for it."
     flock 9
+fi
+if [ -n "$clean" ]; then
+    remove_containers
+    rm -rf --one-file-system "$VOLT_ROOT"
+    echo "Removed $VOLT_ROOT"
+    exit 0
 fi
 demo_begun=$(now)
 
@@ -110,7 +109,7 @@ run ps
 title "What it wrote"
 run logs demo-web
 
-title "What the store holds: both containers share each file of the image"
+title "What the store holds: each file of the image once"
 run cas status
 
 title "Stop and delete them"
