@@ -34,6 +34,8 @@ from volt_core.errors import AlreadyExists, NotFoundError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409
+# Not root, or a number that the file system cannot keep: XFS has 18 bits for the minor one.
+_NO_DEVICE = (errno.EPERM, errno.EINVAL)
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
 
 
@@ -224,7 +226,9 @@ class Checkout:
                     os.mknod(entry.name, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=folder)
                 case FifoEntry():
                     os.mkfifo(entry.name, 0o600, dir_fd=folder)
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in _NO_DEVICE:
+                raise
             self._applier.left_out_device()
             return False
         self._applier.apply_at(folder, entry.name, metadata, symlink=False)

@@ -128,7 +128,8 @@ class TarReader:
         self, block: bytes, records: list[tuple[bytes, bytes]], long_name: bytes | None, long_link: bytes | None
     ) -> Member:
         pax = {**self._global, **dict(records)}
-        pax = {key: value for key, value in pax.items() if value}
+        # An empty value takes a record back, but an extended attribute may be empty.
+        pax = {key: value for key, value in pax.items() if value or b".xattr." in key}
         name = pax.pop(b"path", b"") or long_name or _name_of(block)
         self._last = name
         kind = block[156:157]
