@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volt_core import native, run
+from volt_core.errors import PluginClash, VoltError
 from volt_core.models.extension import Check, Verdict
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import Failure
+from volt_core.plugins.loader import Failure, Loaded, probe
 
 
 def core_checks(paths: VoltPaths, plugins: Plugins) -> list[Check]:
@@ -34,7 +35,8 @@ def _python() -> Iterator[Check]:
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:
-    for name, loaded in plugins.load_all().items():
+    everything = plugins.load_all()
+    for name, loaded in everything.items():
         if isinstance(loaded, Failure):
             yield Check(
                 area="plugins",
@@ -44,21 +46,30 @@ def _plugins(plugins: Plugins) -> Iterator[Check]:
             )
         else:
             yield Check(area="plugins", what=f"{name} of {loaded.info.origin}", verdict=Verdict.OK)
+    for fault in plugins.faults:
+        what = f"{fault.info.name} of {fault.info.origin} failed in a hook: {fault.reason}"
+        yield Check(area="plugins", what=what, verdict=Verdict.MISSING, hint=f"Update {fault.info.distribution}.")
+    backends = {it.NAME for loaded in everything.values() if isinstance(loaded, Loaded) for it in loaded.backends}
+    for name in sorted(backends - plugins.backends().keys()):
+        try:
+            plugins.backend(name)
+        except PluginClash as clash:
+            yield Check(area="plugins", what=clash.brief, verdict=Verdict.MISSING, hint=clash.hint or "")
     for name in sorted(plugins.disabled):
         yield Check(area="plugins", what=f"{name}: switched off by VOLT_DISABLE_PLUGINS", verdict=Verdict.WARNING)
 
 
 def _backends(plugins: Plugins) -> Iterator[Check]:
-    probes = {name: (backend, backend.probe()) for name, backend in plugins.backends().items()}
-    served = {backend.KIND for backend, probe in probes.values() if probe.available}
-    for name, (backend, probe) in probes.items():
-        if probe.available:
+    probes = {name: (backend, probe(backend)) for name, backend in plugins.backends().items()}
+    served = {backend.KIND for backend, found in probes.values() if found.available}
+    for name, (backend, found) in probes.items():
+        if found.available:
             what = f"{name} runs a {backend.KIND} here"
-            yield Check(area="backends", what=what, verdict=Verdict.OK, hint=probe.hint)
+            yield Check(area="backends", what=what, verdict=Verdict.OK, hint=found.hint)
         else:
             # One that works is enough; of a kind that none can run, each says what it lacks.
             verdict = Verdict.WARNING if backend.KIND in served else Verdict.MISSING
-            yield Check(area="backends", what=f"{name}: {probe.reason}", verdict=verdict, hint=probe.hint)
+            yield Check(area="backends", what=f"{name}: {found.reason}", verdict=verdict, hint=found.hint)
     if not probes:
         yield Check(
             area="backends",
@@ -70,11 +81,15 @@ def _backends(plugins: Plugins) -> Iterator[Check]:
 
 def _sources(plugins: Plugins) -> Iterator[Check]:
     for scheme in plugins.schemes():
-        probe = plugins.image_source(scheme)().probe()
-        if probe.available:
-            yield Check(area="images", what=f"{scheme}: by {probe.version}", verdict=Verdict.OK)
+        try:
+            found = probe(plugins.image_source(scheme)())
+        except VoltError as error:
+            yield Check(area="images", what=error.brief, verdict=Verdict.MISSING, hint=error.hint or "")
+            continue
+        if found.available:
+            yield Check(area="images", what=f"{scheme}: by {found.version}", verdict=Verdict.OK)
         else:
-            yield Check(area="images", what=f"{scheme}: {probe.reason}", verdict=Verdict.WARNING, hint=probe.hint)
+            yield Check(area="images", what=f"{scheme}: {found.reason}", verdict=Verdict.WARNING, hint=found.hint)
 
 
 def _state(paths: VoltPaths) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from volt_core.cli.session import volt_of
 from volt_core.contracts import capabilities_of
 from volt_core.errors import NotFoundError
 from volt_core.names import shown
-from volt_core.plugins.loader import Failure, Loaded
+from volt_core.plugins.loader import Failure, Loaded, probe
 
 
 def list_(ctx: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -57,7 +57,7 @@ def _row(item: Loaded | Failure) -> tuple[str, ...]:
         for key, what in (("backends", "backend"), ("stores", "store"), ("schemes", "images"), ("commands", "commands"))
         if summary[key]
     ]
-    state = "; ".join(f"{name}: {probe}" for name, probe in summary["probes"].items() if probe != "ok") or "ok"
+    state = "; ".join(f"{name}: {said}" for name, said in summary["probes"].items() if said != "ok") or "ok"
     return item.info.name, item.info.origin, "ok" if state == "ok" else "not usable here", "; ".join(provides)
 
 
@@ -73,13 +73,13 @@ def _summary(item: Loaded | Failure) -> dict[str, Any]:
     if isinstance(item, Failure):
         return {**head, "state": "broken", "reason": item.reason, "traceback": item.traceback}
     provides = info.provides
-    probes = {backend.NAME: backend.probe() for backend in item.backends}
+    probes = {backend.NAME: probe(backend) for backend in item.backends}
     return {
         **head,
         "state": "ok",
         "backends": [backend.NAME for backend in item.backends],
         "capabilities": {backend.NAME: sorted(capabilities_of(backend)) for backend in item.backends},
-        "probes": {name: "ok" if probe.available else probe.reason for name, probe in probes.items()},
+        "probes": {name: "ok" if found.available else found.reason for name, found in probes.items()},
         "stores": [store.NAME for store in item.stores],
         "schemes": [scheme for source in item.sources for scheme in source.SCHEMES],
         "sections": [section.KEY for section in item.sections],

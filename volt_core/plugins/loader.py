@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pluggy
 
-from volt_core.contracts import Backend, ComposeSection, ImageSource, Store
+from volt_core.contracts import Backend, ComposeSection, ImageSource, Probe, Store
 from volt_core.errors import PluginBroken
 from volt_core.models.extension import CommandGroup
 from volt_core.plugins.discovery import PluginInfo, Provides
@@ -46,12 +46,34 @@ def load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded | Failure:
     """Import and register the plugin; on any fault take it out again and say what happened."""
     try:
         return _load(info, manager)
-    except Exception as error:  # the plugin boundary: nothing that a plugin does may cost the others
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the plugin boundary: not even sys.exit() in a plugin may cost the others
         plugin = manager.get_plugin(info.name)
         if plugin is not None:
             manager.unregister(plugin)
-        text = "".join(traceback.format_exception(error))
-        return Failure(info=info, reason=f"{type(error).__name__}: {error}", traceback=text)
+        return describe(info, error)
+
+
+def describe(info: PluginInfo, error: BaseException) -> Failure:
+    """Return what to keep of an exception that came out of a plugin."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(info=info, reason=f"{type(error).__name__}: {error}", traceback=text)
+
+
+def call(manager: pluggy.PluginManager, plugin: object, hook: str, **arguments: object) -> list[Any]:
+    """Call one hook of one plugin alone; the list holds its answer, or nothing if it has no such hook."""
+    others = [other for other in manager.get_plugins() if other is not plugin]
+    answers: list[Any] = manager.subset_hook_caller(hook, others)(**arguments)
+    return answers
+
+
+def probe(subject: type[Backend] | ImageSource) -> Probe:
+    """Ask a backend or a source whether it works here; one that breaks its promise not to raise does not."""
+    try:
+        return subject.probe()
+    except Exception as error:  # the plugin boundary
+        return Probe.no(f"its probe failed: {type(error).__name__}: {error}", "Update or remove the plugin.")
 
 
 def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
@@ -65,7 +87,7 @@ def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
     stores = _collect(manager, plugin, "volt_register_stores", Store)
     sources = _collect(manager, plugin, "volt_register_image_sources", ImageSource)
     sections = _collect(manager, plugin, "volt_register_compose_sections", ComposeSection)
-    commands = _call(manager, plugin, "volt_register_commands")
+    commands = _items(manager, plugin, "volt_register_commands")
     for command in commands:
         if not isinstance(command, CommandGroup):
             raise TypeError(f"volt_register_commands returned {command!r}, not a CommandGroup")
@@ -87,20 +109,24 @@ def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
     )
 
 
-def _call(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
-    """Call one hook of one plugin alone and return what it gave as a list."""
-    others = [other for other in manager.get_plugins() if other is not plugin]
-    answers: list[Iterable[Any]] = manager.subset_hook_caller(hook, others)()
+def _items(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
+    """Return what a collecting hook of one plugin gives."""
+    answers: list[Iterable[Any]] = call(manager, plugin, hook)
     return [item for answer in answers for item in answer]
 
 
 def _collect(manager: pluggy.PluginManager, plugin: object, hook: str, base: type) -> tuple[Any, ...]:
     """Return the classes that a collecting hook of the plugin gives, checked against their contract."""
-    classes = _call(manager, plugin, hook)
+    classes = _items(manager, plugin, hook)
     for item in classes:
         if not (isinstance(item, type) and issubclass(item, base)):
             raise TypeError(f"{hook} returned {item!r}, not a subclass of {base.__name__}")
-        missing = sorted(getattr(item, "__abstractmethods__", ()))
+        missing = [*sorted(getattr(item, "__abstractmethods__", ())), *_unset(item, base)]
         if missing:
-            raise TypeError(f"{item.__name__} does not implement {', '.join(missing)}")
+            raise TypeError(f"{item.__name__} does not define {', '.join(missing)}")
     return tuple(classes)
+
+
+def _unset(item: type, base: type) -> list[str]:
+    """Return the class attributes that the contract names and the class does not set: Python does not look for them."""
+    return sorted(name for name in base.__annotations__ if name.isupper() and not hasattr(item, name))

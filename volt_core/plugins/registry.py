@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
 import pluggy
 
 from volt_core import __version__
 from volt_core.contracts import Backend, ComposeSection, ImageSource, Store
-from volt_core.errors import BackendUnavailable, PluginClash, StoreError, UsageError
+from volt_core.errors import BackendUnavailable, PluginClash, StoreError, UsageError, VoltError
 from volt_core.models.extension import CommandGroup
 from volt_core.plugins.discovery import DiscoveryCache, PluginInfo, Provides, scan
-from volt_core.plugins.loader import Failure, Loaded, load
+from volt_core.plugins.loader import Failure, Loaded, call, describe, load
 from volt_core.plugins.manager import build_manager
 
 _T = TypeVar("_T")
@@ -44,7 +45,8 @@ class Plugins:
         discover: Callable[[], tuple[PluginInfo, ...]] = scan,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self._disabled = frozenset(filter(None, environ.get("VOLT_DISABLE_PLUGINS", "").split(",")))
+        disabled = environ.get("VOLT_DISABLE_PLUGINS", "").split(",")
+        self._disabled = frozenset(filter(None, (name.strip() for name in disabled)))
         self._trace = bool(environ.get("VOLT_TRACE_HOOKS"))
         self._cache = DiscoveryCache(cache)
         self._builtin = tuple(builtin)
@@ -52,6 +54,7 @@ class Plugins:
         self._infos: dict[str, PluginInfo] | None = None
         self._manager: pluggy.PluginManager | None = None
         self._loaded: dict[str, Loaded | Failure] = {}
+        self._faults: list[Failure] = []
 
     @property
     def disabled(self) -> frozenset[str]:
@@ -63,7 +66,7 @@ class Plugins:
         if self._infos is None:
             remembered = self._cache.read()
             if remembered is None:
-                remembered = (*self._builtin, *self._discover())
+                remembered = _distinct((*self._builtin, *self._discover()))
                 self._cache.write(remembered)
             self._infos = {info.name: info for info in remembered if info.name not in self._disabled}
         return self._infos
@@ -92,11 +95,12 @@ class Plugins:
         return self._one("backend", name, lambda it: it.backends, lambda cls: (cls.NAME,), lambda it: it.backends)
 
     def backends(self) -> Mapping[str, type[Backend]]:
-        """Return all backend classes by name, sorted; those of broken plugins are absent."""
-        found: dict[str, type[Backend]] = {}
+        """Return all backend classes by name, sorted; those of broken plugins are absent, and so are doubles."""
+        found: dict[str, list[type[Backend]]] = {}
         for loaded in self._those_with(lambda provides: provides.backends):
-            found.update({backend.NAME: backend for backend in loaded.backends})
-        return dict(sorted(found.items()))
+            for backend in loaded.backends:
+                found.setdefault(backend.NAME, []).append(backend)
+        return {name: only for name, (only, *others) in sorted(found.items()) if not others}
 
     def store(self, name: str) -> type[Store]:
         """Return the store class of that name. Raises :class:`StoreError` and as :meth:`backend`."""
@@ -113,24 +117,32 @@ class Plugins:
 
     def command_groups(self) -> tuple[CommandGroup, ...]:
         """Return the command groups of all plugins; imports those only that were never loaded."""
-        self._know_all()
-        groups = (group for info in self.infos().values() if info.provides for group in info.provides.commands)
+        groups = (group for provides in self._provided() for group in provides.commands)
         return tuple(sorted(groups, key=lambda group: group.name))
 
     def schemes(self) -> tuple[str, ...]:
         """Return the schemes that ``volt image pull`` understands, sorted."""
-        self._know_all()
-        infos = self.infos().values()
-        return tuple(sorted(scheme for info in infos if info.provides for scheme in info.provides.schemes))
+        return tuple(sorted({scheme for provides in self._provided() for scheme in provides.schemes}))
 
     def call(self, hook: str, **arguments: object) -> list[Any]:
-        """Call a hook in the plugins that implement it, and only load those; return their answers in order of name."""
-        implementers = [loaded.info.name for loaded in self._those_with(lambda it: [hook] * (hook in it.hooks))]
-        if not implementers or self._manager is None:
-            return []
-        others = [plugin for name, plugin in self._manager.list_name_plugin() if name not in implementers]
-        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
+        """Call a hook in the plugins that implement it, and only load those; return their answers in order of name.
+
+        One that raises gives no answer; :attr:`faults` keeps why.
+        """
+        answers: list[Any] = []
+        for loaded in sorted(self._those_with(lambda it: [hook] * (hook in it.hooks)), key=lambda it: it.info.name):
+            if self._manager is None:
+                raise AssertionError("a plugin is loaded into a manager")
+            try:
+                answers += call(self._manager, self._manager.get_plugin(loaded.info.name), hook, **arguments)
+            except Exception as error:  # the plugin boundary
+                self._faults.append(describe(loaded.info, error))
         return answers
+
+    @property
+    def faults(self) -> tuple[Failure, ...]:
+        """What went wrong in plugins that :meth:`call` called."""
+        return tuple(self._faults)
 
     def _one(
         self,
@@ -156,26 +168,36 @@ class Plugins:
                 )
             if found:
                 return found[0][1]
-        raise self._unknown(what, name)
+        raise self._unknown(what, name, names_in)
 
-    def _unknown(self, what: str, name: str) -> Exception:
-        """Return the error for a name nobody provides; a broken plugin of that name explains itself."""
-        failure = self._loaded.get(name)
-        if isinstance(failure, Failure):
-            return failure.error()
+    def _unknown(self, what: str, name: str, names_in: Callable[[Provides], Iterable[str]]) -> VoltError:
+        """Return the error for a name nobody provides; a broken plugin that had it, or has this name, tells why."""
+        for failure in self._loaded.values():
+            if isinstance(failure, Failure):
+                had = failure.info.provides
+                if failure.info.name == name or (had is not None and name in names_in(had)):
+                    return failure.error()
+        broken = ", ".join(plugin for plugin, loaded in self._loaded.items() if isinstance(loaded, Failure))
+        also = f" Broken plugins: {broken}." if broken else ""
         if what == "backend":
             known = ", ".join(self.backends()) or "none"
-            return BackendUnavailable(f"Unknown backend '{name}'", hint=f"Installed backends: {known}.")
+            return BackendUnavailable(f"Unknown backend '{name}'", hint=f"Installed backends: {known}.{also}")
         if what == "store":
-            return StoreError(f"No store '{name}' is installed", hint=f"Install the distribution volt-{name}.")
+            return StoreError(f"No store '{name}' is installed", hint=f"Install the distribution volt-{name}.{also}")
         known = ", ".join(self.schemes())
-        return UsageError(f"No image source for '{name}:' is installed", hint=f"Known sources: {known}.")
+        return UsageError(f"No image source for '{name}:' is installed", hint=f"Known sources: {known}.{also}")
 
     def _those_with(self, wanted: Callable[[Provides], Iterable[object]]) -> list[Loaded]:
         """Load the plugins that are known to provide what is `wanted`, or of which nothing is known yet."""
         self._know_all()
         names = [info.name for info in self.infos().values() if info.provides and any(wanted(info.provides))]
         return [loaded for loaded in map(self.load, names) if isinstance(loaded, Loaded)]
+
+    def _provided(self) -> list[Provides]:
+        """What each plugin is known to provide, without those that turned out to be broken."""
+        self._know_all()
+        sound = (info for name, info in self.infos().items() if not isinstance(self._loaded.get(name), Failure))
+        return [info.provides for info in sound if info.provides]
 
     def _all_after_rescan(self, _wanted: Callable[[Provides], Iterable[object]]) -> list[Loaded]:
         """Load everything, in case an editable plugin has changed without being installed again."""
@@ -198,3 +220,12 @@ class Plugins:
             self._infos = infos
             if not self._disabled:
                 self._cache.write(tuple(infos.values()))
+
+
+def _distinct(infos: Iterable[PluginInfo]) -> tuple[PluginInfo, ...]:
+    """Return all of them under different names: where two distributions chose one, the later says whose it is."""
+    named: dict[str, PluginInfo] = {}
+    for info in infos:
+        name = f"{info.name}@{info.distribution}" if info.name in named else info.name
+        named[name] = msgspec.structs.replace(info, name=name)
+    return tuple(named.values())

@@ -49,6 +49,7 @@ from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec,
 from volt_core.names import check_name
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
+from volt_core.plugins.loader import probe
 from volt_core.workloads import index
 from volt_core.workloads.folders import Folders
 
@@ -93,11 +94,11 @@ class Workloads:
             candidates = sorted(known, key=lambda backend: (-backend.PRIORITY, backend.NAME))
         reasons = []
         for backend in candidates:
-            probe = backend.probe()
-            if probe.available and backend.KIND is kind:
+            found = probe(backend)
+            if found.available and backend.KIND is kind:
                 return backend
-            reason = probe.reason or f"it runs a {backend.KIND}, not a {kind}"
-            reasons.append(f"{backend.NAME}: {reason}" + (f" ({probe.hint})" if probe.hint else ""))
+            reason = found.reason or f"it runs a {backend.KIND}, not a {kind}"
+            reasons.append(f"{backend.NAME}: {reason}" + (f" ({found.hint})" if found.hint else ""))
         subject = f"Backend '{name}' cannot be used here" if name else f"No backend can run a {kind} here"
         raise BackendUnavailable(subject, details="\n".join(reasons), hint="Run 'volt doctor' to see what is missing.")
 
