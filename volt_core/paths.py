@@ -83,9 +83,11 @@ class VoltPaths(msgspec.Struct, frozen=True, kw_only=True):
         return cls.for_system() if uid == 0 else cls.for_user(environ, uid)
 
     def prepare(self) -> None:
-        """Make the directories with their modes. Idempotent."""
+        """Make the directories with their modes. Idempotent; a mode that somebody chose later stays."""
+        # Whatever is written before (a cache, a store) makes its parents with the default mode.
+        fresh = not self.locks.is_dir()
         for path, mode in ((self.lib, 0o711), (self.run, 0o755 if self.system else 0o700), (self.locks, 0o700)):
-            if not path.is_dir():
+            if fresh or not path.is_dir():
                 path.mkdir(mode=0o755, parents=True, exist_ok=True)
                 path.chmod(mode)
 

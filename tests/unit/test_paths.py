@@ -102,3 +102,10 @@ def test_every_kind_has_its_folder_and_its_truth() -> None:
 def test_building_paths_touches_nothing(tmp_path: Path) -> None:
     VoltPaths.below(tmp_path / "root").workload(Kind.CONTAINER, "web")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prepare_mends_the_mode_of_a_folder_that_a_cache_made(tmp_path: Path) -> None:
+    paths = VoltPaths.below(tmp_path)
+    paths.cache.mkdir(parents=True)
+    paths.prepare()
+    assert stat.S_IMODE(paths.lib.stat().st_mode) == 0o711
