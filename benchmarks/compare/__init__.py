@@ -1,0 +1,1 @@
+"""Whole processes beside a yardstick: scripts to run by hand, which print Markdown tables and assert no time."""

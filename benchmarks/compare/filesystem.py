@@ -1,0 +1,46 @@
+"""A place to measure on: a fresh file system, or where that cannot be, a directory, and which of them it is.
+
+A file system that has been in use for long creates files several times slower from one minute to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def can_mount() -> bool:
+    """Tell whether a file system can be made and mounted here."""
+    return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and os.path.exists("/dev/loop-control")
+
+
+@contextlib.contextmanager
+def fresh(kind: str, megabytes: int, *, below: Path | None = None) -> Iterator[Path]:
+    """Give a fresh file system of `kind` (``ext4``, ``xfs``), or for ``directory`` a new directory below `below`.
+
+    The image is a sparse file on a loop device with direct I/O, so that its pages are cached once and not twice.
+    """
+    with tempfile.TemporaryDirectory(prefix="volt-bench-", dir=below) as name:
+        if kind == "directory":
+            yield Path(name)
+            return
+        image, target = Path(name, "image"), Path(name, "mnt")
+        with image.open("wb") as file:
+            file.truncate(megabytes << 20)
+        target.mkdir()
+        attach = ["losetup", "--find", "--show", "--direct-io=on", "--", str(image)]
+        device = subprocess.run(attach, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        try:
+            subprocess.run([f"mkfs.{kind}", "-q", device], check=True)
+            subprocess.run(["mount", "--", device, str(target)], check=True)
+            try:
+                yield target
+            finally:
+                subprocess.run(["umount", "--", str(target)], check=True)
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)

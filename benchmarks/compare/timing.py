@@ -1,0 +1,83 @@
+"""Timing of whole processes in pairs: the yardstick is run again right beside each candidate.
+
+Other work on the machine comes and goes; a ratio of two neighbours survives that, two averages do not.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one run took, in seconds; `cpu` is user and system time of the process and of what it waited for."""
+
+    wall: float
+    cpu: float
+
+
+Pair = tuple[Sample, Sample]
+"""Yardstick and candidate."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and range of what several rounds gave."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Return the spread of at least one value."""
+        found = sorted(values)
+        return cls(statistics.median(found), found[0], found[-1])
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} [{self.low:.2f}-{self.high:.2f}]"
+
+
+def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Sample:
+    """Run a program to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
+    environment = {**os.environ, **(env or {})}
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    with process.stderr as stderr:
+        said = stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    # Reaped here and not by Popen, which would lose the usage: it must not look for the process any more.
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, [str(word) for word in argv], stderr=said.decode())
+    return Sample(wall=wall, cpu=usage.ru_utime + usage.ru_stime)
+
+
+def run_pairs(yardstick: Callable[[], Sample], candidate: Callable[[], Sample], rounds: int) -> list[Pair]:
+    """Run A B A B; one more pair before them warms the caches and is not counted."""
+    pairs = [(yardstick(), candidate()) for _ in range(rounds + 1)]
+    return pairs[1:]
+
+
+def wall_ratio(pairs: Sequence[Pair]) -> Spread:
+    """Return how many times the yardstick's wall time the candidate took."""
+    return Spread.of(candidate.wall / yardstick.wall for yardstick, candidate in pairs)
+
+
+def cpu_ratio(pairs: Sequence[Pair]) -> Spread:
+    """Return how many times the yardstick's processor time the candidate took."""
+    return Spread.of(candidate.cpu / yardstick.cpu for yardstick, candidate in pairs)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a Markdown table."""
+    for row in (header, ["---"] * len(header), *rows):
+        print(f"| {' | '.join(row)} |", flush=True)
