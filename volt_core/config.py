@@ -6,11 +6,12 @@ more start-up time than all of Volt's own modules.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -26,6 +27,9 @@ _NOT_SETTINGS = frozenset(
 )
 
 
+_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, by the names that stand in ``config.yaml``; in the environment ``VOLT_`` and upper case."""
 
@@ -37,9 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where ``image pull`` gets packages; empty means the host's apt sources, else the tool's default."""
     mtime: Literal["keep", "clamp"] = "keep"
     """What becomes of modification times when an image is stored."""
-    stop_timeout: float = 10.0
+    stop_timeout: _Seconds = 10.0
     """Seconds between a stop signal and SIGKILL."""
-    gc_grace: float = 3600.0
+    gc_grace: _Seconds = 3600.0
     """Seconds that an unreferenced object is kept."""
 
 
@@ -107,22 +111,23 @@ def change(path: Path, name: str, value: str | None) -> None:
 
     Raises :class:`InvalidConfig`; the file is only touched when the result is valid.
     """
-    import io
-
-    from ruamel.yaml import YAML
-
     _check_known(name, "the command line")
-    yaml = YAML()
-    _read(path)
-    document = (yaml.load(path.read_text("utf-8")) if path.exists() else None) or {}
-    if value is None:
-        document.pop(name, None)
-    else:
-        document[name] = _checked(name, value, "the command line")
-    text = io.StringIO()
-    yaml.dump(document, text)
+    checked = None if value is None else _checked(name, value, "the command line")
+    # A file kept elsewhere, as with dotfiles, is changed where it is.
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    fs.write_atomic(path, text.getvalue().encode())
+    lock = path.with_name(f".{path.name}.lock")
+    with fs.lock(lock, what=f"'{path}'"), contextlib.ExitStack() as stack:
+        stack.callback(lock.unlink)
+        known = _read(path)
+        before = path.read_text("utf-8") if path.exists() else ""
+        if checked is not None:
+            after = _with(before, name, checked, known)
+        elif name in known:
+            after = _without(before, name)
+        else:
+            return
+        fs.write_atomic(path, after.encode())
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -138,7 +143,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
     try:
         document = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, RecursionError) as error:
         raise InvalidConfig(
             f"'{path}' is not valid YAML", details=str(error), hint="Mend the line it names."
         ) from error
@@ -149,6 +154,39 @@ def _read(path: Path) -> Mapping[str, Any]:
     for name in document:
         _check_known(name, str(path))
     return document
+
+
+def _with(text: str, name: str, value: str | float, known: Mapping[str, Any]) -> str:
+    """Return the file's text with one setting set."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    out = io.StringIO()
+    if known:
+        document: Any = yaml.load(text)
+        document[name] = value
+    else:
+        # Comments hang on settings for ruamel; without any, they are kept by hand.
+        out.write("".join(line for line in text.splitlines(keepends=True) if line.strip()[:1] in ("", "#")))
+        document = {name: value}
+    yaml.dump(document, out)
+    return out.getvalue()
+
+
+def _without(text: str, name: str) -> str:
+    """Return the file's text without the lines of one setting: ruamel would take the comment below along."""
+    from ruamel.yaml import YAML
+
+    lines = text.splitlines(keepends=True)
+    settings = YAML().compose(text)
+    key, value = next((key, value) for key, value in settings.value if key.value == name)
+    if settings.flow_style:
+        raise InvalidConfig(f"Cannot take '{name}' out of settings in braces", hint="Write one 'name: value' a line.")
+    end = value.end_mark.line + (value.end_mark.column > 0)
+    return "".join(lines[: key.start_mark.line] + lines[end:])
 
 
 def _check_known(name: str, origin: str) -> None:
