@@ -25,8 +25,12 @@ def parse_acl_text(text: bytes) -> bytes | None:
         if not line:
             continue
         word, qualifier, permissions, *number = line.split(":")
-        tag = _TAGS[_SHORT.get(word, word), bool(qualifier)] if word in (*_SHORT, *_SHORT.values()) else 0
-        if not tag or len(permissions) != 3 or any(c not in (k, "-") for c, k in zip(permissions, "rwx", strict=True)):
+        tag = _TAGS.get((_SHORT.get(word, word), bool(qualifier)))
+        if (
+            tag is None
+            or len(permissions) != 3
+            or any(c not in (k, "-") for c, k in zip(permissions, "rwx", strict=True))
+        ):
             raise ValueError(f"'{line}' is no ACL entry")
         bits = sum(bit for bit, c in zip((4, 2, 1), permissions, strict=True) if c != "-")
         identity = int(number[0] if number else qualifier) if qualifier else _UNDEFINED

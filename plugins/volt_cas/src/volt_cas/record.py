@@ -26,6 +26,8 @@ _UINT32 = 2**32 - 1
 Digest = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
 Name = Annotated[bytes, Meta(min_length=1)]
 Identity = Annotated[int, Meta(ge=0, lt=_UINT32)]  # the highest means "leave it" to chown(2)
+Seconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 DeviceNumber = Annotated[int, Meta(ge=0, le=_UINT32)]
 
 
@@ -35,7 +37,7 @@ class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mode: Annotated[int, Meta(ge=0, le=0o7777)]
     uid: Identity
     gid: Identity
-    seconds: int
+    seconds: Seconds
     nanoseconds: Annotated[int, Meta(ge=0, lt=NANOSECONDS)]
     xattrs: tuple[tuple[Name, bytes], ...] = ()
     """Sorted by name."""
@@ -51,7 +53,7 @@ class FileEntry(msgspec.Struct, frozen=True, array_like=True, tag="f", gc=False)
 
     name: Name
     metadata: Metadata
-    size: Annotated[int, Meta(ge=0)]
+    size: Size
     digest: Digest
 
 

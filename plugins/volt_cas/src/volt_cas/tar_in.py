@@ -214,7 +214,7 @@ class TarImport:
     def _add_acl(self, found: dict[bytes, bytes], name: str, text: bytes, member: Member) -> None:
         try:
             value = acl.parse_acl_text(text)
-        except (ValueError, KeyError):
+        except ValueError:
             self._notes.add("ACLs that are damaged or name users without a number", member.name)
             return
         if value is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+import msgspec
+
 from volt_cas import record
 from volt_cas.browse import walk_nodes
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
 from volt_cas.objects import read_tree
-from volt_cas.record import FileEntry
+from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
 from volt_core import native
 from volt_core.contracts import Progress, Ref, VerifyReport
@@ -82,13 +84,17 @@ class _Verification:
             tree = read_tree(self._layout, digest)
             if digest in self._bad_trees:
                 self._use(digest, ref, b"")
-            self._walk(ref, tree.digest)
+            self._walk(ref, tree)
         except (ObjectMissing, ObjectCorrupt) as error:
             self._bad_trees.setdefault(digest, error.brief)
             self._use(digest, ref, b"")
 
-    def _walk(self, ref: Ref, digest: bytes) -> None:
-        for path, node in walk_nodes(self._layout, digest):
+    def _walk(self, ref: Ref, tree: TreeRecord) -> None:
+        groups = tree.group_numbers()
+        first: dict[int, Node] = {}
+        for path, node in walk_nodes(self._layout, tree.digest):
+            if (group := groups.pop(path, 0)) and not _is_same_inode(first.setdefault(group, node), node):
+                raise ObjectCorrupt(f"Tree record {ref.digest} is damaged: a hard-link group has unequal members")
             if isinstance(node, FileEntry) and node.size:
                 size = self._sizes.get(node.digest)
                 if size is None:
@@ -97,6 +103,8 @@ class _Verification:
                     self._bad.setdefault(node.digest, f"it has {size} bytes instead of {node.size}")
                 if node.digest in self._bad:
                     self._use(node.digest, ref, path)
+        if groups:
+            raise ObjectCorrupt(f"Tree record {ref.digest} is damaged: a hard-link group names what the tree lacks")
 
     def _use(self, digest: bytes, ref: Ref, path: bytes) -> None:
         shown = f"'{path.decode('utf-8', 'backslashreplace')}' in {ref.name}" if path else ref.name
@@ -136,3 +144,7 @@ class _Verification:
         users = self._users.get(digest, [])
         shown = ", ".join(users[:_USES_SHOWN]) + (f" and {len(users) - _USES_SHOWN} more" * (len(users) > _USES_SHOWN))
         return f"{kind} {digest_text(digest)}: {why}; " + (f"used by {shown}" if users else "no ref uses it")
+
+
+def _is_same_inode(first: Node, node: Node) -> bool:
+    return not isinstance(node, DirectoryEntry) and msgspec.structs.replace(first, name=node.name) == node

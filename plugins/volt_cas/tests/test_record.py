@@ -1,0 +1,161 @@
+"""Format 1 is final: these bytes never change, and nothing else is taken for a record."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+
+import msgspec
+import pytest
+
+from volt_cas import record
+from volt_cas.layout import digest_text, fan_out
+from volt_cas.record import DirectoryRecord, FileEntry, Metadata, SymlinkEntry, TreeRecord
+from volt_cas.store import CasStore
+from volt_core.contracts import Ref
+from volt_core.errors import ObjectCorrupt, StateCorrupt, StateTooNew
+
+# The tree of docs/formats.md: "a" and "b" are one inode with b"hello\n", "\xff" is a symlink to "a".
+HELLO = bytes.fromhex("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
+FILE = Metadata(0o644, 0, 0, 1_700_000_000, 5, ((b"user.x", b"\0"),))
+LINK = Metadata(0o777, 33, 34, -1, 0)
+ROOT = Metadata(0o755, 0, 0, 1_700_000_000, 0)
+DIRECTORY_BYTES = bytes.fromhex(
+    "92a364697293"
+    "95a166c4016196cd01a40000ce6553f100059192c406757365722e78c40100"
+    "06c4205891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    "95a166c4016296cd01a40000ce6553f100059192c406757365722e78c40100"
+    "06c4205891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    "94a16cc401ff96cd01ff2122ff0090c40161"
+)
+DIRECTORY_DIGEST = "6d922b50639dc2dba7ac3afca1c9bbd88eb7577edb6632630f9918d2495fcb22"
+TREE_BYTES = bytes.fromhex(f"94a47472656596cd01ed0000ce6553f1000090c420{DIRECTORY_DIGEST}9192c40161c40162")
+TREE_DIGEST = "2d3e249b525b10eda046ccf78418dbce245668995d3db9808fa999786d2a53c6"
+
+
+def golden() -> tuple[DirectoryRecord, TreeRecord]:
+    entries = (FileEntry(b"a", FILE, 6, HELLO), FileEntry(b"b", FILE, 6, HELLO), SymlinkEntry(b"\xff", LINK, b"a"))
+    return DirectoryRecord(entries), TreeRecord(ROOT, bytes.fromhex(DIRECTORY_DIGEST), ((b"a", b"b"),))
+
+
+def golden_tar() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive:
+
+        def add(name, kind, metadata, data=b"", target="", headers=None):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.uid, info.gid = kind, metadata.mode, metadata.uid, metadata.gid
+            info.mtime, info.size, info.linkname, info.pax_headers = metadata.seconds, len(data), target, headers or {}
+            archive.addfile(info, io.BytesIO(data))
+
+        add(os.fsdecode(b"\xff"), tarfile.SYMTYPE, LINK, target="a", headers={"mtime": "-1"})
+        headers = {"mtime": "1700000000.000000005", "SCHILY.xattr.user.x": "\0"}
+        add("./b", tarfile.REGTYPE, FILE, b"hello\n", headers=headers)
+        add("a", tarfile.LNKTYPE, FILE, target="b")
+        add(".", tarfile.DIRTYPE, ROOT)
+    return out.getvalue()
+
+
+def test_the_encoding_is_that_of_format_1():
+    directory, tree = golden()
+    assert record.encode(directory) == DIRECTORY_BYTES
+    assert record.address(DIRECTORY_BYTES).hex() == DIRECTORY_DIGEST
+    assert record.encode(tree) == TREE_BYTES
+    assert record.address(TREE_BYTES).hex() == TREE_DIGEST
+    assert record.decode(DIRECTORY_BYTES, b"") == directory
+    assert record.decode(TREE_BYTES, b"") == tree
+
+
+def test_an_archive_of_the_golden_tree_has_the_golden_digest(store):
+    assert store.put_tar(io.BytesIO(golden_tar())).digest == digest_text(bytes.fromhex(TREE_DIGEST))
+    assert (store.path / "trees" / fan_out(bytes.fromhex(DIRECTORY_DIGEST))).read_bytes() == DIRECTORY_BYTES
+    assert (store.path / "objects" / fan_out(HELLO)).read_bytes() == b"hello\n"
+    assert (store.path / "format.json").read_bytes() == b'{"format":1,"hash":"sha256"}\n'
+    assert store.path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.needs_root
+def test_a_directory_of_the_golden_tree_has_the_golden_digest(store, tmp_path):
+    digest = store.put_tar(io.BytesIO(golden_tar())).digest
+    store.checkout(digest, tmp_path / "out")
+    assert CasStore(tmp_path / "other").put_directory(tmp_path / "out").digest == digest
+
+
+def test_times_beyond_64_bits_of_nanoseconds_are_kept():
+    metadata = Metadata(0o644, 0, 0, 2**62, 999_999_999)
+    data = record.encode(TreeRecord(metadata, HELLO))
+    found = record.decode(data, b"")
+    assert found.metadata.mtime_ns == 2**62 * 10**9 + 999_999_999
+
+
+def entry(name: bytes, **changes: object) -> list[object]:
+    parts: dict[str, object] = {"tag": "f", "mode": 0o644, "nanoseconds": 0, "uid": 0, "xattrs": [], "digest": HELLO}
+    parts.update(changes)
+    metadata = [parts["mode"], parts["uid"], 0, 0, parts["nanoseconds"], parts["xattrs"]]
+    return [parts["tag"], name, metadata, 1, parts["digest"]]
+
+
+META = [0o755, 0, 0, 0, 0, []]
+BAD = {
+    "not msgpack": b"\xc1",
+    "cut off": DIRECTORY_BYTES[:-1],
+    "something behind it": DIRECTORY_BYTES + b"\0",
+    "another tag": msgspec.msgpack.encode(["list", []]),
+    "a longer array": msgspec.msgpack.encode(["dir", [], 1]),
+    "a wide integer": TREE_BYTES.replace(b"\xcd\x01\xed", b"\xce\x00\x00\x01\xed"),
+    "unsorted": msgspec.msgpack.encode(["dir", [entry(b"b"), entry(b"a")]]),
+    "a name twice": msgspec.msgpack.encode(["dir", [entry(b"a"), entry(b"a")]]),
+    "dot": msgspec.msgpack.encode(["dir", [entry(b".")]]),
+    "dot dot": msgspec.msgpack.encode(["dir", [entry(b"..")]]),
+    "a slash": msgspec.msgpack.encode(["dir", [entry(b"a/b")]]),
+    "a NUL": msgspec.msgpack.encode(["dir", [entry(b"a\0")]]),
+    "no name": msgspec.msgpack.encode(["dir", [entry(b"")]]),
+    "a name that is text": msgspec.msgpack.encode(["dir", [entry("a")]]),  # type: ignore[arg-type]
+    "an unknown type": msgspec.msgpack.encode(["dir", [entry(b"a", tag="s")]]),
+    "a mode with a type": msgspec.msgpack.encode(["dir", [entry(b"a", mode=0o100644)]]),
+    "a full second": msgspec.msgpack.encode(["dir", [entry(b"a", nanoseconds=10**9)]]),
+    "no user": msgspec.msgpack.encode(["dir", [entry(b"a", uid=2**32 - 1)]]),
+    "a short digest": msgspec.msgpack.encode(["dir", [entry(b"a", digest=HELLO[:31])]]),
+    "unsorted attributes": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"b", b""], [b"a", b""]])]]),
+    "a symlink's mode": msgspec.msgpack.encode(["dir", [["l", b"a", META, b"t"]]]),
+    "a group of one": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a"]]]),
+    "an unsorted group": msgspec.msgpack.encode(["tree", META, HELLO, [[b"b", b"a"]]]),
+    "unsorted groups": msgspec.msgpack.encode(["tree", META, HELLO, [[b"c", b"d"], [b"a", b"b"]]]),
+    "a path in two groups": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a", b"c"], [b"b", b"c"]]]),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_whatever_is_not_canonical_is_refused(what):
+    with pytest.raises(ObjectCorrupt):
+        record.decode(BAD[what], HELLO)
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    tmp_path.joinpath("format.json").write_text('{"format": 2, "hash": "sha256"}')
+    with pytest.raises(StateTooNew, match="upgrade"):
+        CasStore(tmp_path)
+    tmp_path.joinpath("format.json").write_text('{"format": 1, "hash": "blake9"}')
+    with pytest.raises(StateTooNew, match="blake9"):
+        CasStore(tmp_path)
+    tmp_path.joinpath("format.json").write_text('{"for')
+    with pytest.raises(StateCorrupt, match=r"format\.json"):
+        CasStore(tmp_path)
+
+
+def test_hard_link_groups_that_do_not_fit_the_tree_are_found(store, tmp_path):
+    (tmp_path / "tree").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "tree" / name).write_text(name)
+    digest = store.put_directory(tmp_path / "tree").digest
+    top = record.decode((store.path / "trees" / fan_out(bytes.fromhex(digest[7:]))).read_bytes(), b"")
+    for group in ((b"a", b"b"), (b"a", b"nowhere")):
+        data = record.encode(TreeRecord(top.metadata, top.digest, (group,)))
+        path = store.path / "trees" / fan_out(record.address(data))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        store.set_ref(Ref(name="forged", digest=digest_text(record.address(data))))
+        (line,) = store.verify().damaged
+        assert "hard-link group" in line
+        assert "forged" in line
