@@ -1,0 +1,100 @@
+"""The contracts: their promises are numbered alike in docstrings, docs and kits; facets are found by class."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from volt_core import contracts
+from volt_core.contracts import backend as backend_contract
+from volt_core.contracts import store as store_contract
+from volt_core.contracts.backend import FACETS, require_capability
+from volt_core.errors import CapabilityMissing
+from volt_core.paths import VoltPaths
+from volt_core.testing import backend_kit, facet_kit, store_kit
+from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
+
+DOCS = Path(__file__).parents[2] / "docs"
+AREAS = {
+    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit)),
+    "S": (store_contract, DOCS / "store-contract.md", (store_kit,)),
+}
+
+
+def in_docstrings(letter: str) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(inspect.getsource(AREAS[letter][0]))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            found += re.findall(rf"\b({letter}-\d+):", ast.get_docstring(node) or "")
+    return found
+
+
+def in_docs(letter: str) -> list[str]:
+    return re.findall(rf"^### ({letter}-\d+) \S", AREAS[letter][1].read_text(), re.MULTILINE)
+
+
+def in_kits(letter: str) -> Iterator[str]:
+    for module in AREAS[letter][2]:
+        for name in re.findall(r"def (test_\w+)", inspect.getsource(module)):
+            numbers = re.match(rf"test((?:_{letter.lower()}\d+)+)_", name)
+            assert numbers, f"{name} names no promise"
+            yield from (f"{letter}-{number}" for number in re.findall(r"\d+", numbers[1]))
+
+
+@pytest.mark.parametrize("letter", AREAS)
+def test_promises_have_the_same_numbers_everywhere(letter: str) -> None:
+    documented = in_docs(letter)
+    assert documented == [f"{letter}-{number}" for number in range(1, len(documented) + 1)], "in order, without a gap"
+    assert set(in_docstrings(letter)) == set(documented)
+    assert set(in_kits(letter)) == set(documented)
+
+
+@pytest.mark.parametrize("contract", [contracts.Backend, contracts.Store])
+def test_every_abstract_method_of_a_contract_has_a_number(contract: type) -> None:
+    for name in contract.__abstractmethods__:  # type: ignore[attr-defined]
+        assert re.match(r"[BS]-\d+: ", inspect.getdoc(getattr(contract, name)) or ""), name
+
+
+def test_the_example_in_the_docs_is_python() -> None:
+    for path in (DOCS / "backend-contract.md", DOCS / "store-contract.md"):
+        blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+        assert blocks
+        for block in blocks:
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom):
+                    module = importlib.import_module(str(node.module))
+                    assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+def test_capabilities_are_the_facets_of_a_class() -> None:
+    capability = contracts.Capability
+    assert contracts.capabilities_of(DummyService) == frozenset()
+    assert contracts.capabilities_of(DummyVm) == {capability.FREEZE}
+    assert contracts.capabilities_of(DummyContainer) == set(capability) - {capability.LIMITS, capability.PORTS}
+
+
+def test_every_capability_has_a_facet() -> None:
+    assert set(FACETS) == set(contracts.Capability)
+    assert len(set(FACETS.values())) == len(FACETS)
+
+
+def test_a_missing_facet_is_refused_by_name(paths: VoltPaths) -> None:
+    context = contracts.BackendContext(paths=paths, store=MemoryStore(paths.store))
+    container = DummyContainer(context)
+    assert require_capability(container, contracts.Freeze, "freeze 'web'") is container
+    with pytest.raises(CapabilityMissing, match=r"Cannot run a command: backend 'dummy-vm' has no 'exec'.*plugin list"):
+        require_capability(DummyVm(context), contracts.Exec, "run a command")
+
+
+def test_a_backend_that_forgets_a_method_cannot_be_made(paths: VoltPaths) -> None:
+    class Forgetful(DummyService):
+        stop = contracts.Backend.stop
+
+    with pytest.raises(TypeError, match="stop"):
+        Forgetful(contracts.BackendContext(paths=paths, store=MemoryStore(paths.store)))
