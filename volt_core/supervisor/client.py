@@ -16,7 +16,7 @@ import msgspec
 
 from volt_core import run
 from volt_core.contracts.backend import StatsSample, Streams
-from volt_core.errors import BackendError, StateCorrupt, TimedOut, WrongState
+from volt_core.errors import BackendError, StateCorrupt, TimedOut, VoltError, WrongState
 from volt_core.models.outcome import VOLT_FAILED, Outcome
 from volt_core.models.workload import Status, WorkloadStatus
 from volt_core.supervisor import control, processes
@@ -206,7 +206,8 @@ class Supervised:
 
     def _launch(self, launch: Launch, fds: tuple[int, ...]) -> control.Connection:
         """Start a supervisor and return the connection on which it answers."""
-        self._check_inactive()
+        if self.status().status.active:
+            raise self._is_running()
         self.clean()
         ours, theirs = control.pair()
         try:
@@ -231,13 +232,12 @@ class Supervised:
             raise
         return ours
 
-    def _check_inactive(self) -> None:
-        if self.status().status.active:
-            raise WrongState(f"Cannot start '{self._name}': it is running", hint=f"Stop it: volt stop {self._name}")
+    def _is_running(self) -> WrongState:
+        return WrongState(f"Cannot start '{self._name}': it is running", hint=f"Stop it first: volt stop {self._name}")
 
-    def _start_error(self, launch: Launch, failed: Failed, began: int) -> BackendError:
-        # Of two starts at once, the later one learns of the other from the supervisor.
-        self._check_inactive()
+    def _start_error(self, launch: Launch, failed: Failed, began: int) -> VoltError:
+        if failed.busy:
+            return self._is_running()
         said = [record.data for record in read_log(Path(launch.log), tail=_DETAIL_LINES, since=began)]
         details = b"\n".join(said).decode("utf-8", "replace")
         return BackendError(f"Cannot start '{self._name}': {failed.reason}", details=details or None)

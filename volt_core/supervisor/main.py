@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from volt_core.errors import VoltError
+from volt_core.errors import VoltError, WrongState
 from volt_core.models.outcome import VOLT_FAILED, Outcome
 from volt_core.supervisor import control, processes
 from volt_core.supervisor.job import Job, reap
@@ -253,6 +253,7 @@ class Supervisor:
             pump.logged.wait()
         self._log.close()
         self._outcome = self._main.outcome or Outcome(result="lost", reason="its end was not seen")
+        _let_go_of_stderr()
         # Before the listener closes: whoever then finds nobody to ask finds the outcome.
         self._place.leave(self._outcome)
         self._selector.unregister(self._listener)
@@ -268,6 +269,13 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._stop(self._launch.stop_signal, self._launch.stop_timeout))
+
+
+def _let_go_of_stderr() -> None:
+    """It is a file in the folder, which whoever was waiting may now want to remove or unmount."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def main() -> None:
@@ -287,6 +295,6 @@ def main() -> None:
             enter_private(launch.mounts)
         supervisor = Supervisor(launch, first, fds[1:])
     except (OSError, VoltError) as error:
-        first.send(Failed(code=VOLT_FAILED, reason=str(error)))
+        first.send(Failed(code=VOLT_FAILED, reason=str(error), busy=isinstance(error, WrongState)))
         return
     supervisor.run()

@@ -141,6 +141,8 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     code: int
     reason: str
+    busy: bool = False
+    """Another supervisor runs the workload."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from volt_proot.backend import ProotBackend
 
 from volt_core.contracts import BackendContext
 from volt_core.paths import VoltPaths
@@ -16,6 +15,7 @@ from volt_core.testing.backend_kit import (
     BackendStatsKit,
 )
 from volt_core.testing.fakes import MemoryStore
+from volt_proot.backend import ProotBackend
 
 pytestmark = [pytest.mark.needs_proot, pytest.mark.needs_busybox]
 
