@@ -23,6 +23,7 @@ packages_of() {
             fakeroot:fakeroot
             git:git
             libcap2-bin:setcap
+            make:make
             procps:ps
             shellcheck:shellcheck
             xfsprogs:mkfs.xfs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tarfile
 import zipfile
@@ -43,7 +42,7 @@ def test_sdist_of_the_core_has_all_that_a_build_needs(dist):
     assert needed | {path for path in dist.sources if path.startswith("csrc/")} <= names
 
 
-@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C compiler: the wheel is a pure one")
+@pytest.mark.needs_native
 def test_wheel_of_the_core_is_native(dist):
     wheel = dist.wheel("volt_core")
     assert "-cp311-abi3-" in wheel.name

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from volt_core.contracts import BackendContext, capabilities_of
+from volt_core.contracts import BackendContext, Capability, capabilities_of
 from volt_core.errors import BackendUnavailable
 from volt_core.models.workload import Workload
 from volt_nspawn.backend import NspawnBackend
@@ -25,8 +25,8 @@ def test_probe_says_why_and_what_instead():
     assert probe.hint
 
 
-def test_claims_no_capability():
-    assert capabilities_of(NspawnBackend) == frozenset()
+def test_facets_are_those_it_is_going_to_have():
+    assert capabilities_of(NspawnBackend) == {Capability.FREEZE, Capability.LIMITS, Capability.PORTS}
 
 
 def test_acts_are_refused_with_the_probes_reason():
@@ -34,6 +34,7 @@ def test_acts_are_refused_with_the_probes_reason():
         name="web", id="0" * 32, kind=NspawnBackend.KIND, backend="nspawn", spec=cast("Any", None), created=1
     )
     backend = NspawnBackend(CONTEXT)
-    for act in (backend.create, backend.start, backend.delete, backend.status, backend.wait, backend.logs):
+    acts = (backend.create, backend.start, backend.delete, backend.status, backend.wait, backend.logs, backend.freeze)
+    for act in acts:
         with pytest.raises(BackendUnavailable, match="'web' by backend 'nspawn': not yet"):
             act(workload)
