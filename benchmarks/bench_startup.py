@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import datasets
+from benchmarks.compare.timing import clean_environment
 from volt_core import __version__
 from volt_core.paths import VoltPaths
 
@@ -38,7 +38,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["bare-python", "version", "complete", "help", "ps-of-50"],
 )
 def test_start(benchmark: BenchmarkFixture, instance: Path, argv: tuple[str, ...], expected: str) -> None:
-    environment = {**os.environ, "VOLT_ROOT": str(instance)}
+    environment = clean_environment({"VOLT_ROOT": str(instance)})
 
     def start() -> str:
         return subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout

@@ -65,7 +65,7 @@ class Bench:
             ("`volt ps`, no container", self._volt("ps"), PS_TARGET),
             (f"`volt ps`, {CONTAINERS} containers", self._volt("ps", containers=CONTAINERS), PS_TARGET),
             (f"`volt ps --all`, {CONTAINERS} containers", self._volt("ps", "--all", containers=CONTAINERS), PS_TARGET),
-            ("`volt ps`, cold", self._cold(self._volt("ps")), None),
+            (f"`volt ps`, {CONTAINERS} containers, cold", self._cold(self._volt("ps", containers=CONTAINERS)), None),
         ]
         print_table(
             ("command", "ms", "x `python3 -c pass`, wall", "x in CPU seconds", "target"),

@@ -44,9 +44,22 @@ class Spread:
         return f"{self.median:.2f} [{self.low:.2f}-{self.high:.2f}]"
 
 
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what steers Volt or Python, but for ``VOLT_NATIVE``, and with `extra`.
+
+    With PYTHONDONTWRITEBYTECODE, which build machines like to set, every start would compile Volt anew.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "VOLT_NATIVE" or not name.startswith(("VOLT_", "PYTHON"))
+    }
+    return {**kept, **(extra or {})}
+
+
 def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Sample:
     """Run a program to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
-    environment = {**os.environ, **(env or {})}
+    environment = clean_environment(env)
     began = time.perf_counter()
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
