@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ MMDEBSTRAP = """#!/bin/sh
 echo run >>"$0.log"
 for last; do case $last in *.partial) target=$last;; esac; done
 echo half >"$target"
-[ ! -e "$0.hang" ] || { touch "$0.hangs"; sleep 60; }
+[ ! -e "$0.hang" ] || { echo $$ >"$0.pid"; mv "$0.pid" "$0.hangs"; exec sleep 60; }
 sleep 0.2
 echo whole >"$target"
 """
@@ -30,7 +31,6 @@ echo whole >"$target"
 @pytest.fixture
 def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(host.PROBES, "wings", lambda: "nobody here can fly")
-    host._answer.cache_clear()
 
 
 @pytest.mark.usefixtures("lacking")
@@ -59,18 +59,15 @@ def test_markers_and_header_and_environment(pytester: pytest.Pytester, monkeypat
         import os
         import pytest
 
-        made = []
-
         @pytest.fixture
         def costly():
-            made.append(1)
+            open("made", "w").close()
 
         @pytest.mark.needs_systemd
         def test_systemd(costly):
             pass
 
         def test_environment(paths):
-            assert not made
             assert "VOLT_ROOT" not in os.environ
             assert "XDG_DATA_HOME" not in os.environ
             assert os.environ["HOME"] != os.environ["VOLT_TEST_HOME"]
@@ -83,6 +80,7 @@ def test_markers_and_header_and_environment(pytester: pytest.Pytester, monkeypat
     monkeypatch.setenv(host.REQUIRE_VARIABLE, "")
     result = pytester.runpytest_subprocess("-p", "no:randomly", "-rs")
     result.assert_outcomes(passed=1 + promised, skipped=1 - promised)
+    assert pytester.path.joinpath("made").exists() == promised, "fixtures come after the marker"
     result.stdout.fnmatch_lines(["host:", "  root: *"])
 
 
@@ -95,10 +93,8 @@ def test_a_loop_image_is_mounted_and_gone_afterwards() -> None:
 
 
 def test_an_ordinary_user_is_no_root_and_has_a_home(as_user: AsUser, user_directory: Path) -> None:
-    said = as_user(
-        ["sh", "-c", "id -u; id -G; pwd; cd; pwd; grep CapPrm /proc/self/status; touch made"]
-    ).stdout.decode()
-    uid, groups, here, home, capabilities = said.split("\n", 4)
+    script = "id -u; id -G; pwd; cd; pwd; grep CapPrm /proc/self/status; touch made"
+    uid, groups, here, home, capabilities = as_user(["sh", "-c", script]).stdout.decode().splitlines()
     assert uid != "0"
     assert "0" not in groups.split()
     assert here == home == str(user_directory)
@@ -140,6 +136,8 @@ def test_an_interrupted_run_leaves_no_half_a_tar(mmdebstrap: Path, tmp_path: Pat
             assert other.poll() is None
             time.sleep(0.01)
         other.send_signal(number)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(hangs.read_text()), signal.SIGKILL)
     assert not list(tmp_path.glob("*.tar"))
     hang.unlink()
     assert roots.debian_tar(tmp_path).read_text() == "whole\n"
