@@ -116,7 +116,7 @@ def test_an_empty_file_has_no_settings(paths, text):
 
 def test_an_unknown_name_on_the_command_line(paths):
     with pytest.raises(InvalidConfig, match=r"Unknown setting 'miror' in the command line\. \(Did you mean 'mirror'\?"):
-        Config(paths, {}).setting("miror")
+        Config(paths, {}).setting("miror")  # codespell:ignore miror
 
 
 COMMENTED = """\
