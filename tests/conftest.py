@@ -1,17 +1,28 @@
-"""Fixtures for plugins that are really installed: distributions made by hand, on the path of a real process."""
+"""Plugins for tests: distributions made by hand on the path of a real process, and classes of this one."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from volt_core import run
+from volt_core.contracts import Backend, ImageSource, Store
+from volt_core.hookspecs import hookimpl
+from volt_core.models.workload import Workload
+from volt_core.paths import VoltPaths
+from volt_core.plugins import Plugins
+from volt_core.plugins.discovery import PluginInfo
+from volt_core.testing.fakes import MemoryStore
+
+_numbers = itertools.count()
 
 
 class Site:
@@ -81,3 +92,34 @@ class Site:
 def site(tmp_path: Path) -> Site:
     """An empty directory of distributions."""
     return Site(tmp_path / "site", tmp_path / "root")
+
+
+MakePlugins = Callable[..., Plugins]
+
+
+@pytest.fixture
+def make_plugins(paths: VoltPaths, monkeypatch: pytest.MonkeyPatch) -> MakePlugins:
+    """Make the plugins of an instance from classes: ``make_plugins(backends=[…], sources=[…], events=list)``."""
+
+    def make(
+        *,
+        backends: Sequence[type[Backend]] = (),
+        stores: Sequence[type[Store]] = (MemoryStore,),
+        sources: Sequence[type[ImageSource]] = (),
+        events: Callable[[str, Workload], None] | None = None,
+    ) -> Plugins:
+        plugin = ModuleType(f"plugin_in_memory_{next(_numbers)}")
+        hooks: dict[str, Callable[..., object]] = {
+            "volt_register_backends": lambda: backends,
+            "volt_register_stores": lambda: stores,
+            "volt_register_image_sources": lambda: sources,
+        }
+        if events is not None:
+            hooks["volt_after_event"] = lambda event, workload: events(event, workload)
+        for name, hook in hooks.items():
+            setattr(plugin, name, hookimpl(hook))
+        monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
+        info = PluginInfo(name="fakes", target=plugin.__name__, distribution="volt-fakes", version="1.0")
+        return Plugins(paths.cache / plugin.__name__, {}, builtin=(info,), discover=lambda: ())
+
+    return make

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from volt_core import fs
-from volt_core.errors import StateCorrupt
+from volt_core.errors import StateCorrupt, StateError
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
@@ -37,12 +37,12 @@ class Folders:
     def find(self, name: str) -> Workload | None:
         """Return the workload of that name, whatever its kind, or None."""
         for kind in Kind:
-            workload = _WORKLOADS.find(self._paths.truth(kind, name))
+            workload = self._read(kind, name)
             if workload is not None:
                 return self._with_env(workload)
         return None
 
-    def read_all(self) -> Iterator[Workload | StateCorrupt]:
+    def read_all(self) -> Iterator[Workload | StateError]:
         """Yield every workload, sorted by kind and name; a damaged one as the error that says so.
 
         Environment values are left out: nobody lists them.
@@ -50,8 +50,8 @@ class Folders:
         for kind in Kind:
             for name in self._names(kind):
                 try:
-                    workload = _WORKLOADS.find(self._paths.truth(kind, name))
-                except StateCorrupt as error:
+                    workload = self._read(kind, name)
+                except StateError as error:
                     yield error
                     continue
                 if workload is not None:
@@ -93,6 +93,22 @@ class Folders:
     def remove(self, kind: Kind, name: str) -> None:
         """Remove the folder and what is in it."""
         fs.remove_tree(self._paths.workload(kind, name))
+
+    def _read(self, kind: Kind, name: str) -> Workload | None:
+        """Return what the truth file says; None if there is none. Raises :class:`StateError`."""
+        path = self._paths.truth(kind, name)
+        try:
+            workload = _WORKLOADS.find(path)
+        except NotADirectoryError:
+            return None
+        except OSError as error:
+            raise StateError(f"Cannot read state file '{path}': {error.strerror}", hint="See what is there.") from error
+        if workload is not None and (workload.kind, workload.name) != (kind, name):
+            raise StateCorrupt(
+                f"State file '{path}' describes another workload, the {workload.kind} '{workload.name}'",
+                hint="Folders cannot be copied or renamed by hand; delete it with --force.",
+            )
+        return workload
 
     def _names(self, kind: Kind) -> list[str]:
         try:

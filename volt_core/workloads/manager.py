@@ -7,7 +7,6 @@ decide what is allowed. Backends do the work in between.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,23 +21,19 @@ from volt_core.contracts import (
     BackendContext,
     Exec,
     Freeze,
-    Limits,
     LogRecord,
-    Ports,
     Ref,
     Store,
     Streams,
-    capabilities_of,
 )
-from volt_core.contracts.backend import FACETS
 from volt_core.errors import (
     AlreadyExists,
     BackendUnavailable,
-    CapabilityMissing,
     InvalidName,
+    InvalidSpec,
     Locked,
+    PluginError,
     RefNotFound,
-    StateCorrupt,
     StateError,
     VoltError,
     WorkloadNotFound,
@@ -46,12 +41,12 @@ from volt_core.errors import (
 )
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
-from volt_core.names import check_name
+from volt_core.names import check_name, shown
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import probe
 from volt_core.workloads import index
 from volt_core.workloads.folders import Folders
+from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
 _T = TypeVar("_T")
 _LOCK_TIMEOUT = 60.0
@@ -86,21 +81,7 @@ class Workloads:
 
         Raises :class:`BackendUnavailable` with every candidate's reason.
         """
-        name = name or (self._preferred if kind is Kind.CONTAINER else "")
-        if name:
-            candidates = [self._plugins.backend(name)]
-        else:
-            known = (backend for backend in self._plugins.backends().values() if backend.KIND is kind)
-            candidates = sorted(known, key=lambda backend: (-backend.PRIORITY, backend.NAME))
-        reasons = []
-        for backend in candidates:
-            found = probe(backend)
-            if found.available and backend.KIND is kind:
-                return backend
-            reason = found.reason or f"it runs a {backend.KIND}, not a {kind}"
-            reasons.append(f"{backend.NAME}: {reason}" + (f" ({found.hint})" if found.hint else ""))
-        subject = f"Backend '{name}' cannot be used here" if name else f"No backend can run a {kind} here"
-        raise BackendUnavailable(subject, details="\n".join(reasons), hint="Run 'volt doctor' to see what is missing.")
+        return choose_backend(self._plugins, kind, name or (self._preferred if kind is Kind.CONTAINER else ""))
 
     def create(
         self,
@@ -115,7 +96,7 @@ class Workloads:
         """Create a workload; when this raises, nothing of it is left."""
         check_name(name)
         chosen = self.choose_backend(kind, backend)
-        self._require_facets(chosen, spec)
+        require_facets(self._plugins, chosen, spec)
         workload = Workload(
             name=name,
             id=uuid.uuid4().hex,
@@ -126,6 +107,7 @@ class Workloads:
             labels=labels or {},
             auto_remove=auto_remove,
         )
+        _check_text(workload)
         self._paths.prepare()
         self.sweep()
         with self._locked(name):
@@ -143,11 +125,12 @@ class Workloads:
                 instance.create(workload)
                 self._folders.commit(workload)
             except BaseException:
-                with contextlib.suppress(VoltError):
+                # Whatever comes on top of the failure, the failure is what counts.
+                with contextlib.suppress(Exception):
                     instance.delete(workload)
                 self._forget(kind, name)
                 raise
-        index.rebuild(self._paths, self._folders)
+        self._update_index()
         self._tell("create", workload)
         return workload
 
@@ -164,7 +147,12 @@ class Workloads:
             stack.enter_context(self._locked(name))
             workload, backend = self._startable(name)
             attach = self._facet(backend, Attach, "run in the foreground")
-            return attach.run_attached(workload, streams, stack.close)
+
+            def started() -> None:
+                stack.close()
+                self._tell("start", workload)
+
+            return attach.run_attached(workload, streams, started)
 
     def stop(self, name: str, timeout: float | None = None) -> None:
         """Stop it; nothing to stop is success."""
@@ -201,10 +189,10 @@ class Workloads:
         with self._locked(name):
             try:
                 workload, backend = self._existing(name)
-            except StateError:
+            except (StateError, BackendUnavailable, PluginError):
                 if not force:
                     raise
-                self._delete_damaged(name)
+                self._delete_unusable(name)
             else:
                 if backend.status(workload).status.active:
                     if not force:
@@ -216,7 +204,7 @@ class Workloads:
                 backend.delete(workload)
                 self._forget(workload.kind, name)
                 self._tell("delete", workload)
-        index.rebuild(self._paths, self._folders)
+        self._update_index()
 
     def wait(self, name: str, timeout: float | None = None) -> Outcome:
         """Wait until it is not active; return how it ended."""
@@ -258,15 +246,16 @@ class Workloads:
         for name, workloads in by_backend.items():
             try:
                 statuses = self._instance(self._plugins.backend(name)).statuses(workloads)
-            except VoltError as error:
-                broken = WorkloadStatus(status=Status.FAILED, note=str(error))
-                statuses = dict.fromkeys((workload.name for workload in workloads), broken)
-            listed += [Listed(workload=workload, status=statuses[workload.name]) for workload in workloads]
+                listed += [Listed(workload=workload, status=statuses[workload.name]) for workload in workloads]
+            except Exception as error:  # the plugin boundary: one backend must not hide the workloads of the others
+                note = str(error) if isinstance(error, VoltError) else f"{name}: {type(error).__name__}: {error}"
+                broken = WorkloadStatus(status=Status.FAILED, note=note)
+                listed += [Listed(workload=workload, status=broken) for workload in workloads]
         return sorted(listed, key=lambda item: (item.workload.kind, item.workload.name))
 
-    def damaged(self) -> list[StateCorrupt]:
+    def damaged(self) -> list[StateError]:
         """Return an error for each workload whose state file cannot be read."""
-        return [found for found in self._folders.read_all() if isinstance(found, StateCorrupt)]
+        return [found for found in self._folders.read_all() if isinstance(found, StateError)]
 
     def sweep(self) -> None:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed.
@@ -276,41 +265,46 @@ class Workloads:
         for kind, name in list(self._folders.leftovers()):
             self._clear(kind, name)
         for ref in list(self._store().refs(USE_PREFIX)):
-            _, kind_name, name = ref.name.split("/", 2)
-            if kind_name in set(Kind) and not self._paths.truth(Kind(kind_name), name).exists():
+            kind_name, _, name = ref.name.removeprefix(USE_PREFIX).partition("/")
+            # What else uses trees may have its own refs here.
+            if kind_name in set(Kind) and name and not self._paths.truth(Kind(kind_name), name).exists():
                 self._clear(Kind(kind_name), name)
         for found in self._folders.read_all():
             if isinstance(found, Workload) and found.auto_remove:
-                with contextlib.suppress(VoltError):
+                with contextlib.suppress(VoltError, OSError):
                     if self.get(found.name).status.status in (Status.STOPPED, Status.FAILED):
                         self.delete(found.name)
 
     def _clear(self, kind: Kind, name: str) -> None:
-        with contextlib.suppress(Locked, InvalidName), self._locked(name, timeout=0):
+        """Clear away what is left of one; what cannot be removed now stays for the next time."""
+        with contextlib.suppress(Locked, InvalidName, OSError), self._locked(name, timeout=0):
             if not self._paths.truth(kind, name).exists():
+                self._release(kind, name)
                 self._forget(kind, name)
 
-    def _delete_damaged(self, name: str) -> None:
-        """Delete a workload whose truth cannot be read: every backend is asked to let go of it."""
+    def _delete_unusable(self, name: str) -> None:
+        """Delete a workload whose truth cannot be read, or whose backend is not there."""
         kind = next(kind for kind in Kind if self._paths.truth(kind, name).exists())
+        self._release(kind, name)
+        self._forget(kind, name)
+
+    def _release(self, kind: Kind, name: str) -> None:
+        """Ask every backend of the kind to let go of a workload of which only the name is known."""
         spec = ContainerSpec(image="", root="", command=())
         for backend in self._plugins.backends().values():
-            stand_in = Workload(name=name, id="", kind=kind, backend=backend.NAME, spec=spec, created=0)
             if backend.KIND is kind:
-                with contextlib.suppress(VoltError):
+                stand_in = Workload(name=name, id="", kind=kind, backend=backend.NAME, spec=spec, created=0)
+                with contextlib.suppress(Exception):  # the plugin boundary: it may not even be that backend's
                     instance = self._instance(backend)
                     instance.stop(stand_in, 0)
                     instance.delete(stand_in)
-        self._forget(kind, name)
 
     def _forget(self, kind: Kind, name: str) -> None:
-        """Remove truth, folder, use ref and lock file, in this order; the lock is held."""
+        """Remove truth, folder and use ref, in this order; the lock is held, and its file goes with it."""
         self._folders.retire(kind, name)
         self._folders.remove(kind, name)
         with contextlib.suppress(RefNotFound):
             self._store().delete_ref(f"{USE_PREFIX}{kind}/{name}")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._lock_path(name))
 
     def _pin(self, workload: Workload) -> None:
         if isinstance(workload.spec, ContainerSpec | VmSpec):
@@ -335,38 +329,35 @@ class Workloads:
     def _instance(self, backend: type[Backend]) -> Backend:
         return backend(BackendContext(paths=self._paths, store=self._store()))
 
-    def _require_facets(self, backend: type[Backend], spec: Spec) -> None:
-        if isinstance(spec, ContainerSpec):
-            if spec.ports and not issubclass(backend, Ports):
-                raise self._missing(backend, Ports, "publish ports")
-            if spec.resources.limited and not issubclass(backend, Limits):
-                raise self._missing(backend, Limits, "limit resources")
-
     def _facet(self, backend: Backend, facet: type[_T], act: str) -> _T:
-        if isinstance(backend, facet):
-            return backend
-        raise self._missing(type(backend), facet, act)
-
-    def _missing(self, backend: type[Backend], facet: type, act: str) -> CapabilityMissing:
-        """Return the error that names the facet and the backends that have it."""
-        capability = next(name for name, known in FACETS.items() if known is facet)
-        others = []
-        for name, other in self._plugins.backends().items():
-            if capability in capabilities_of(other):
-                probe = other.probe()
-                others.append(name if probe.available else f"{name} ({probe.reason})")
-        hint = f"Backends that can: {', '.join(others)}." if others else "No installed backend can."
-        return CapabilityMissing(f"Cannot {act}: backend '{backend.NAME}' has no '{capability}'", hint=hint)
-
-    def _lock_path(self, name: str) -> os.PathLike[str]:
-        return self._paths.locks / f"workload-{name}"
+        return facet_of(self._plugins, backend, facet, act)
 
     @contextlib.contextmanager
     def _locked(self, name: str, timeout: float = _LOCK_TIMEOUT) -> Iterator[None]:
+        """Hold the workload's lock; its file is removed when no such workload exists afterwards."""
         check_name(name)
         self._paths.prepare()
-        with fs.lock(self._paths.locks / f"workload-{name}", timeout=timeout, what=f"workload '{name}'"):
-            yield
+        path = self._paths.locks / f"workload-{name}"
+        with fs.lock(path, timeout=timeout, what=f"workload '{name}'"):
+            try:
+                yield
+            finally:
+                if not any(self._paths.truth(kind, name).exists() for kind in Kind):
+                    path.unlink(missing_ok=True)
+
+    def _update_index(self) -> None:
+        # It decides nothing: a disk that is full by now must not fail what has been done.
+        with contextlib.suppress(OSError, Locked):
+            index.rebuild(self._paths, self._folders)
 
     def _tell(self, event: str, workload: Workload) -> None:
         self._plugins.call("volt_after_event", event=event, workload=workload)
+
+
+def _check_text(workload: Workload) -> None:
+    """Refuse what a state file cannot hold: arguments of a program may be any bytes, JSON is text."""
+    try:
+        msgspec.json.encode(workload)
+    except UnicodeEncodeError as error:
+        text = shown(error.object)
+        raise InvalidSpec(f"{text} is not valid UTF-8", hint="Put it into a file of the container instead.") from error
