@@ -2,7 +2,7 @@
  *
  * The first process of a workload's payload:
  *
- *     init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] -- CMD ARGS...
+ *     init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] [--env NAME[=VALUE]]... -- CMD ARGS...
  *
  * It runs CMD as its child, adopts and reaps whatever loses its parent, passes signals on, and ends as soon as CMD does,
  * with CMD's exit code or 128 + signal. Descriptor N, which CMD does not inherit, gets lines of text:
@@ -12,6 +12,9 @@
  *                                   DIR), 125 anything else
  *     exit CODE                     CMD ended
  *     signal NUMBER core|nocore     a signal ended CMD
+ *
+ * --env sets a variable of CMD's environment, or without a value removes it: for what would act on the programs in
+ * between, as LD_PRELOAD does, and for what is meant for those alone. Others can see it, so it is not for secrets.
  *
  * The lines are needed because the exit status alone does not tell 127 of CMD from 127 of init, nor a signal from an
  * exit with 128 + n, and because a tracer in between (proot) loses the signal.
@@ -60,7 +63,8 @@ struct failure {
 static int usage(const char *problem) {
         fprintf(stderr,
                 "init: %s\n"
-                "usage: init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] -- CMD ARGS...\n", problem);
+                "usage: init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] [--env NAME[=VALUE]]... "
+                "-- CMD ARGS...\n", problem);
         return EXIT_INTERNAL;
 }
 
@@ -84,7 +88,10 @@ static int parse_options(char **args, struct options *ret) {
                         o.setsid_tty = true;
                 else if (strcmp(*args, "--workdir") == 0 && args[1])
                         o.workdir = *++args;
-                else if (strcmp(*args, "--status-fd") == 0 && args[1]) {
+                else if (strcmp(*args, "--env") == 0 && args[1]) {
+                        if (putenv(*++args) != 0)       /* which removes it if there is no "=" */
+                                return usage("--env cannot be set");
+                } else if (strcmp(*args, "--status-fd") == 0 && args[1]) {
                         o.status_fd = parse_fd(*++args);
                         if (o.status_fd < 0)
                                 return usage("--status-fd needs a number above 2");

@@ -286,6 +286,13 @@ def test_supervisor_that_died_first(options, code, tmp_path):
     assert mark.exists() == (code == 7)
 
 
+def test_variables_are_set_and_removed_for_the_command():
+    options = ["--env", "A=b=c", "--env", "GONE", "--env", "EMPTY="]
+    with init(["env"], options=options, env={"GONE": "1", "KEPT": "2"}) as running:
+        assert set(running.process.stdout.read().splitlines()) == {b"A=b=c", b"EMPTY=", b"KEPT=2"}
+        assert running.end()[0] == 0
+
+
 def test_workdir(tmp_path):
     with init(["pwd"], options=["--workdir", str(tmp_path)]) as running:
         assert running.process.stdout.read() == f"{tmp_path}\n".encode()
