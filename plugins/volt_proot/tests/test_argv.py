@@ -9,7 +9,7 @@ import pytest
 from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec
 from volt_core.supervisor.model import STATUS_FD, PrivateMount
-from volt_proot.argv import Bind, build_proot_argv
+from volt_proot.argv import Bind, build_proot_argv, split_environment
 from volt_proot.binds import plan_layout
 
 ROOT = Path("/c/rootfs")
@@ -25,8 +25,20 @@ def test_the_command_runs_under_init_which_is_bound_where_it_leaves_nothing() ->
         ROOT, ["ls", "-l"], identity=(7, 8), binds=[Bind("/a", "/b")], working_dir="/w", init=Path("/bin/init")
     )
     assert argv == [
-        *("proot", "-v", "-1", "-r", "/c/rootfs", "-i", "7:8", "-b", "/a:/b", "-b", "/bin/init:/proc/.volt-init"),
-        *("-w", "/", "/proc/.volt-init", "--status-fd", STATUS_FD, "--pdeathsig", "--workdir", "/w", "--", "ls", "-l"),
+        *("proot", "-v", "-1", "-r", "/c/rootfs", "-i", "7:8", "-w", "/w", "-b", "/a:/b"),
+        *(
+            "-b",
+            "/bin/init:/proc/.volt-init",
+            "/proc/.volt-init",
+            "--status-fd",
+            STATUS_FD,
+            "--pdeathsig",
+            "--workdir",
+            "/w",
+            "--",
+            "ls",
+            "-l",
+        ),
     ]
 
 
@@ -34,6 +46,13 @@ def test_only_a_terminal_makes_a_session() -> None:
     with_tty = build_proot_argv(ROOT, ["sh"], tty=True, init=Path("/bin/init"))
     without = build_proot_argv(ROOT, ["sh"], init=Path("/bin/init"))
     assert [part for part in with_tty if part not in without] == ["--setsid-tty"]
+
+
+def test_what_would_act_on_proot_is_kept_for_the_payload() -> None:
+    outer, inner = split_environment({"A": "1", "LD_PRELOAD": "/x.so", "PROOT_NO_SECCOMP": "1"}, Path("/c/tmp"))
+    assert outer == {"A": "1", "PROOT_TMP_DIR": "/c/tmp"}
+    assert inner == ["PROOT_TMP_DIR", "LD_PRELOAD=/x.so", "PROOT_NO_SECCOMP=1"]
+    assert split_environment({"PROOT_TMP_DIR": "/mine"}, Path("/c/tmp"))[1] == ["PROOT_TMP_DIR=/mine"]
 
 
 def test_without_init_the_images_shell_reports() -> None:

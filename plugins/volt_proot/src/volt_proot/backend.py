@@ -17,8 +17,8 @@ from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import MARKER, Launch, Process
 from volt_proot import probe
-from volt_proot.argv import build_proot_argv
-from volt_proot.binds import ROOT, plan_layout, prepare_layout
+from volt_proot.argv import build_proot_argv, split_environment
+from volt_proot.binds import ROOT, TEMPORARY, plan_layout, prepare_layout
 from volt_proot.users import Identity, find_identity
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -145,6 +145,11 @@ class ProotBackend(Backend, Exec, Attach, Stats):
         spec = _spec(workload)
         folder = self._folder(workload)
         identity = find_identity(folder / ROOT, user or spec.user)
+        env = {**_environment(workload, identity, tty), **spec.env, **env, MARKER: workload.id}
+        init = native.program("init")
+        init_env: list[str] = []
+        if init is not None:
+            env, init_env = split_environment(env, folder / TEMPORARY)
         argv = build_proot_argv(
             folder / ROOT,
             command,
@@ -152,11 +157,10 @@ class ProotBackend(Backend, Exec, Attach, Stats):
             binds=plan_layout(folder, spec).binds,
             working_dir=working_dir or spec.working_dir or "/",
             tty=tty,
-            init=native.program("init"),
+            init=init,
+            init_env=init_env,
         )
-        return Process.of(
-            argv, {**_environment(workload, identity, tty), **spec.env, **env, MARKER: workload.id}, tty=tty, size=size
-        )
+        return Process.of(argv, env, tty=tty, size=size)
 
 
 def _spec(workload: Workload) -> ContainerSpec:

@@ -17,6 +17,8 @@ from volt_core.supervisor.model import PrivateMount
 from volt_proot.argv import Bind
 
 ROOT: Final = "rootfs"
+TEMPORARY: Final = "tmp"
+"""Where proot keeps files of its own."""
 _SYSTEM: Final = ("/dev", "/proc", "/sys")
 _NETWORK_FILES: Final = ("resolv.conf", "hosts", "hostname")
 _HOSTS: Final = "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
@@ -59,7 +61,7 @@ def prepare_layout(folder: Path, spec: ContainerSpec, hostname: str) -> None:
     """
     for mount in spec.mounts:
         _check_source(mount)
-    for parent in ("etc", "places"):
+    for parent in ("etc", "places", TEMPORARY):
         (folder / parent).mkdir(exist_ok=True)
     for name, content in _network_files(hostname).items():
         (folder / "etc" / name).write_text(content, encoding="utf-8", errors="surrogateescape")
