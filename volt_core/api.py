@@ -6,14 +6,17 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volt_core.config import Config
 from volt_core.contracts import Store
-from volt_core.images import Images
 from volt_core.models.extension import Check
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.workloads import Workloads
+
+if TYPE_CHECKING:
+    from volt_core.images import Images
 
 
 class Volt:
@@ -56,6 +59,8 @@ class Volt:
     @functools.cached_property
     def images(self) -> Images:
         """The images."""
+        from volt_core.images import Images
+
         return Images(lambda: self.store, self.plugins)
 
     @functools.cached_property

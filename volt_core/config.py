@@ -7,7 +7,6 @@ more start-up time than all of Volt's own modules.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -191,6 +190,8 @@ def _without(text: str, name: str) -> str:
 
 def _check_known(name: str, origin: str) -> None:
     if name not in _FIELDS:
+        import difflib
+
         close = difflib.get_close_matches(name, _FIELDS, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else _HELP
         raise InvalidConfig(f"Unknown setting {shown(name)} in {origin}", hint=hint)

@@ -7,7 +7,6 @@ labels allow, so that one name serves for a unit, a machine, a host name and a d
 from __future__ import annotations
 
 import re
-import secrets
 from typing import NamedTuple
 
 from volt_core.errors import InvalidName
@@ -41,6 +40,8 @@ def check_name(name: str) -> str:
 
 def new_name(prefix: str = "volt") -> str:
     """Return a fresh name for a workload that the user did not name."""
+    import secrets
+
     return f"{prefix}-{secrets.token_hex(4)}"
 
 

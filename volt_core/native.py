@@ -16,7 +16,6 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -184,6 +183,8 @@ class PythonImplementation:
         if threads == 1:
             turns = map(hash_turn, starts)
             return [result for turn in turns for result in turn]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(threads) as pool:
             return [result for turn in pool.map(hash_turn, starts) for result in turn]
 
