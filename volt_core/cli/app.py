@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from volt_core.cli import tables
-from volt_core.cli.lazy import Entry, LazyGroup, Table, group_of, load_command, new_app
+from volt_core.cli.lazy import LazyGroup, group_of, load_command, new_app
 from volt_core.cli.session import Session
+from volt_core.cli.tables import Entry, Table
 
 
 class _Top(LazyGroup):

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-
-class Entry(NamedTuple):
-    """One command: its help, and where it is."""
-
-    target: str
-    """``module:attribute`` of a function, or of a typer application for a group."""
-    help: str
-    hidden: bool = False
-
-
-Table = Mapping[str, Entry]
+from volt_core.cli.tables import Entry, Table
 
 
 def load_command(name: str, entry: Entry) -> Any:

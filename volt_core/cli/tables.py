@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-from volt_core.cli.lazy import Entry
+
+class Entry(NamedTuple):
+    """One command: its help, and where it is."""
+
+    target: str
+    """``module:attribute`` of a function, or of a typer application for a group."""
+    help: str
+    hidden: bool = False
+
+
+Table = Mapping[str, Entry]
+
 
 _V = "volt_core.cli.verbs"
 _C = "volt_core.cli.create"
