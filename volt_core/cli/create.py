@@ -46,10 +46,10 @@ Backend = Annotated[str, typer.Option("--backend", help="Backend; by default the
 Hostname = Annotated[str, typer.Option("--hostname", help="Host name inside.")]
 Label = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Attach a label.")]
 Memory = Annotated[str, typer.Option("--memory", "-m", metavar="SIZE", help="Limit memory, for example 512M.")]
-Cpus = Annotated[float, typer.Option("--cpus", help="Limit CPU time, in cores.", show_default=False)]
-PidsLimit = Annotated[int, typer.Option("--pids-limit", help="Limit processes.", show_default=False)]
+Cpus = Annotated[float, typer.Option("--cpus", help="Limit CPU time, in cores.", show_default=False, min=0)]
+PidsLimit = Annotated[int, typer.Option("--pids-limit", help="Limit processes.", show_default=False, min=0)]
 StopSignal = Annotated[str, typer.Option("--stop-signal", help="Signal that asks it to end.")]
-StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds until it is killed.")]
+StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds until it is killed.", min=0)]
 
 
 class Request(NamedTuple):
@@ -192,8 +192,8 @@ def _env_from_files(paths: Sequence[Path]) -> dict[str, str]:
     env: dict[str, str] = {}
     for path in paths:
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = [line.strip() for line in path.read_text("utf-8").split("\n")]
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"Cannot read environment file '{path}': {error}") from error
-        env.update(parse_env((line for line in lines if line.strip() and not line.startswith("#")), os.environ))
+        env.update(parse_env((line for line in lines if line and not line.startswith("#")), os.environ))
     return env

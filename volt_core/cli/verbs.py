@@ -130,5 +130,5 @@ def _parse_since(text: str) -> int:
         if text[-1] in units:
             return time.time_ns() - int(float(text[:-1]) * units[text[-1]] * 1e9)
         return int(float(text) * 1e9)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"Invalid time {shown(text)}", hint="Use 30s, 10m, 2h, 1d or seconds since 1970.") from error

@@ -18,9 +18,9 @@ from volt_core.models.workload import ContainerSpec
 from volt_core.names import shown
 
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"^(\d{1,18}(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_PORT = re.compile(r"^(?:(?:(\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]):)?(\d*):)?(\d+)(?:/(tcp|udp))?\Z")
+_PORT = re.compile(r"^(?:(?:(\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]):)?(\d{0,5}):)?(\d{1,5})(?:/(tcp|udp))?\Z", re.ASCII)
 
 
 class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ def parse_env(words: Iterable[str], environ: Mapping[str, str]) -> dict[str, str
 
 def parse_signal(text: str) -> int:
     """Return the number of a signal given as ``TERM``, ``SIGTERM`` or ``15``. Raises :class:`InvalidSpec`."""
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         number = int(text)
         if 1 <= number < signal.NSIG:
             return number
@@ -118,17 +118,28 @@ def parse_size(text: str) -> int:
 def parse_port(text: str) -> PublishedPort:
     """Parse ``[[ADDRESS:]HOST_PORT:]PORT[/tcp|udp]`` as ``-p`` takes it. Raises :class:`InvalidSpec`."""
     match = _PORT.match(text)
-    numbers = [int(match[2] or match[3]), int(match[3])] if match else []
-    if match is None or not all(0 < number < 65536 for number in numbers):
+    address, host_port, port, protocol = match.groups(default="") if match else ("", "", "0", "")
+    numbers = int(host_port or port), int(port)
+    address = address.strip("[]")
+    if not all(0 < number < 65536 for number in numbers) or not _is_address(address):
         raise InvalidSpec(
             f"Invalid port {shown(text)}", hint="Write it as HOST_PORT:PORT or ADDRESS:HOST_PORT:PORT/udp."
         )
     return PublishedPort(
         host_port=numbers[0],
         port=numbers[1],
-        host_address=(match[1] or "").strip("[]"),
-        protocol="udp" if match[4] == "udp" else "tcp",
+        host_address=address,
+        protocol="udp" if protocol == "udp" else "tcp",
     )
+
+
+def _is_address(text: str) -> bool:
+    import ipaddress
+
+    try:
+        return not text or bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def parse_labels(words: Sequence[str]) -> dict[str, str]:
