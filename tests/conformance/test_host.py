@@ -102,6 +102,13 @@ def test_an_ordinary_user_is_no_root_and_has_a_home(as_user: AsUser, user_direct
     assert (user_directory / "made").exists()
 
 
+def test_an_ordinary_user_has_a_python_that_starts_itself_again(as_user: AsUser) -> None:
+    again = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import volt_core.run, msgspec'], check=True)"
+    )
+    as_user([sys.executable, "-c", again])
+
+
 def test_the_busybox_root_runs(busybox_root: Path) -> None:
     host.require("root")
     said = run.run(["chroot", str(busybox_root), "/bin/sh", "-c", "id -un; ls -d /tmp"], timeout=10).stdout

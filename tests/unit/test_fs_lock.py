@@ -108,22 +108,22 @@ def test_processes_take_turns(path: Path, tmp_path: Path) -> None:
     assert counter.read_text() == "150"
 
 
-def test_a_lock_whose_file_its_holder_removed_is_no_longer_worth_anything(path: Path) -> None:
-    entered = threading.Event()
+def test_a_lock_on_a_file_that_was_removed_meanwhile_counts_for_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_lock, removed = fs._try_lock, []
 
-    def second() -> int:
-        with fs.lock(path, timeout=10):
-            entered.set()
-            return path.stat().st_ino
-
-    with ThreadPoolExecutor(1) as pool:
-        with fs.lock(path):
-            job = pool.submit(second)
-            time.sleep(0.1)
+    def between_open_and_lock(descriptor: int, operation: int) -> bool:
+        if not removed:
+            removed.append(os.fstat(descriptor).st_ino)
             os.unlink(path)
-            with fs.lock(path, timeout=1):
-                assert not entered.wait(0.1), "the old file's lock was taken for the new one's"
-        job.result(10)
+        return try_lock(descriptor, operation)
+
+    monkeypatch.setattr(fs, "_try_lock", between_open_and_lock)
+    with fs.lock(path, timeout=1):
+        assert removed
+        with pytest.raises(Locked), fs.lock(path, timeout=0):
+            pytest.fail("two holders of one name")
 
 
 def test_a_file_that_is_not_there_is_not_locked(path: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from volt_core import native
-from volt_core.testing import host, roots
+from volt_core.testing import host, roots, users
 
 pytestmark = pytest.mark.needs_native
 TIMEOUT = 20.0
@@ -434,7 +434,7 @@ def test_under_proot(user_directory, argv, code, lines, user):
     prefix = ["proot", "-r", str(root), "-b", str(native.program("init"))]
     if user:
         host.require("ordinary_user")
-        prefix = host.as_user_argv(*prefix)
+        prefix = users.as_user_argv(*prefix)
     assert run_init(argv, prefix=prefix, cwd="/", env={"PATH": os.environ["PATH"] + ":/bin"}) == (code, lines)
 
 

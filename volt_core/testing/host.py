@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pwd
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,9 +19,9 @@ import pytest
 
 from volt_core import native, run
 from volt_core.errors import VoltError
+from volt_core.testing import users
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
-ORDINARY_USER = "nobody"
 _GUEST_STATUS = 123
 _QUICK = 10.0
 
@@ -70,15 +69,6 @@ def loop_mounted(kind: str, megabytes: int, *options: str) -> Iterator[Path]:
             yield target
         finally:
             run.run(["umount", "--", str(target)], timeout=60)
-
-
-def as_user_argv(*argv: str) -> list[str]:
-    """Return the command line that runs `argv` without root: as it is, or as ``nobody`` when the tests are root's."""
-    if os.geteuid() != 0:
-        return list(argv)
-    user = pwd.getpwnam(ORDINARY_USER)
-    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    return ["setpriv", *ids, "--inh-caps=-all", "--", *argv]
 
 
 def _root() -> str | None:
@@ -129,7 +119,7 @@ def _xfs_reflink() -> str | None:
 
 
 def _user_namespaces() -> str | None:
-    return _fails(as_user_argv("unshare", "--user", "--map-root-user", "--mount", "true"))
+    return _fails(users.as_user_argv("unshare", "--user", "--map-root-user", "--mount", "true"))
 
 
 def _user_xattrs() -> str | None:
@@ -154,8 +144,11 @@ def _mmdebstrap() -> str | None:
 
 
 def _ordinary_user() -> str | None:
-    """An ordinary user can run this Python with this Volt: not so where the sources lie below /root."""
-    return _fails(as_user_argv(sys.executable, "-c", "import volt_core.errors"))
+    if users.is_usable(users.user_python()):
+        return None
+    return (
+        f"no Python that an ordinary user can start has Volt: not {sys.executable}, nor one of this version in /usr/bin"
+    )
 
 
 def _native() -> str | None:

@@ -17,7 +17,7 @@ import pytest
 
 from volt_core import run
 from volt_core.paths import VoltPaths
-from volt_core.testing import host, roots
+from volt_core.testing import host, roots, users
 
 AsUser = Callable[..., run.Completed]
 _MARKER = "needs_"
@@ -103,7 +103,7 @@ def user_directory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="volt-user-"))
     try:
         if os.geteuid() == 0:
-            user = pwd.getpwnam(host.ORDINARY_USER)
+            user = pwd.getpwnam(users.ORDINARY_USER)
             os.chown(path, user.pw_uid, user.pw_gid)
         yield path
     finally:
@@ -114,15 +114,16 @@ def user_directory() -> Iterator[Path]:
 def as_user(user_directory: Path) -> AsUser:
     """Run a program without root: ``as_user([...], timeout=10)``, by :func:`volt_core.run.run`.
 
-    HOME and the working directory are `user_directory` unless told otherwise.
+    HOME and the working directory are `user_directory` unless told otherwise. ``sys.executable`` at the front
+    stands for a Python that such a user can start.
     """
     host.require("ordinary_user")
 
     def run_as_user(
         argv: list[str], *, timeout: float = 60.0, env: Mapping[str, str] | None = None, **options: object
     ) -> run.Completed:
-        environment = {"HOME": str(user_directory), "USER": host.ORDINARY_USER, **(env or {})}
+        environment = {"HOME": str(user_directory), "USER": users.ORDINARY_USER, **(env or {})}
         settings: dict[str, object] = {"cwd": user_directory, **options}
-        return run.run(host.as_user_argv(*argv), timeout=timeout, env=environment, **settings)  # type: ignore[arg-type]
+        return run.run(users.as_user_argv(*argv), timeout=timeout, env=environment, **settings)  # type: ignore[arg-type]
 
     return run_as_user
