@@ -1,4 +1,4 @@
-"""Opening what lies below a directory descriptor, at any depth, never through a symlink."""
+"""Paths below a directory, as bytes: opening them at any depth and never through a symlink, taking apart, showing."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def join(folder: bytes, name: bytes) -> bytes:
 def through(descriptor: int, name: bytes) -> bytes:
     """Return a path for calls that take no directory descriptor, such as those on extended attributes."""
     return b"/proc/self/fd/%d/%s" % (descriptor, name)
+
+
+def shown(path: bytes) -> str:
+    """Return a path for people: what is no text or would move the cursor is escaped, ``.`` is the top."""
+    text = path.decode("utf-8", "backslashreplace") or "."
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -155,4 +155,4 @@ def _no_such(path: bytes) -> NotFoundError:
 
 
 def _shown(path: bytes) -> str:
-    return f"'{path.decode('utf-8', 'backslashreplace')}'"
+    return f"'{below.shown(path)}'"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from volt_cas import below
 from volt_core.cli.exits import leave, say, warn
 from volt_core.cli.lazy import new_app
 from volt_core.cli.progress import shown_progress
@@ -200,7 +201,7 @@ def list_(
         print_table(("MODE", "OWNER", "SIZE", "MODIFIED", "PATH"), map(_row, entries))
     else:
         for entry in entries:
-            print(_text(entry.path))
+            print(below.shown(entry.path))
 
 
 @app.command()
@@ -238,17 +239,11 @@ def _say_notes(notes: Sequence[str]) -> None:
         say(f"Note: {note}")
 
 
-def _text(path: bytes) -> str:
-    """Return a path for people: what is no text or would move the cursor is escaped."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _row(entry: Entry) -> tuple[str, ...]:
     extent = f"{entry.device[0]}, {entry.device[1]}" if entry.device else str(entry.size)
-    arrow = f" -> {_text(entry.target)}" if entry.target else ""
+    arrow = f" -> {below.shown(entry.target)}" if entry.target else ""
     mode = stat.filemode(_FORMATS[entry.type] | entry.mode)
-    return mode, f"{entry.uid}:{entry.gid}", extent, _moment(entry.mtime_ns), _text(entry.path) + arrow
+    return mode, f"{entry.uid}:{entry.gid}", extent, _moment(entry.mtime_ns), below.shown(entry.path) + arrow
 
 
 def _moment(mtime_ns: int) -> str:

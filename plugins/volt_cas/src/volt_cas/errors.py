@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_cas import below
 from volt_core.errors import StoreError, StoreFull
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -23,7 +25,7 @@ def explained(act: str, where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename
-        about = f" '{name if isinstance(name, str) else name.decode('utf-8', 'backslashreplace')}'" if name else ""
+        about = f" '{below.shown(os.fsencode(name))}'" if name else ""
         if error.errno in _NO_ROOM:
             raise StoreFull(
                 f"{act}: no space left on the file system of '{where}'",

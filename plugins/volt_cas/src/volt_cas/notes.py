@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from volt_cas import below
+
 
 class Notes:
     """Counts per reason and keeps the first path of each."""
@@ -11,7 +13,7 @@ class Notes:
 
     def add(self, what: str, path: bytes) -> None:
         """Count one more."""
-        count, first = self._found.get(what, (0, path.decode("utf-8", "backslashreplace") or "."))
+        count, first = self._found.get(what, (0, below.shown(path)))
         self._found[what] = count + 1, first
 
     def texts(self) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ def read_record(layout: Layout, digest: bytes) -> Record:
 
 def read_tree(layout: Layout, digest: bytes) -> TreeRecord:
     """Return a top record. Raises also when the digest is that of a directory inside a tree."""
+    if not layout.tree_path(digest).exists():
+        raise ObjectMissing(f"The store has no tree {digest_text(digest)}", hint="'volt cas status' lists the refs.")
     found = read_record(layout, digest)
     if not isinstance(found, TreeRecord):
         raise ObjectMissing(f"{digest_text(digest)} is a directory inside a tree", hint="Name the tree's own digest.")
@@ -158,20 +160,27 @@ class Writer:
         if digest in self._known_trees:
             return digest
         self._known_trees.add(digest)
-        final = "trees/" + fan_out(digest)
-        try:
-            found = os.stat(final, dir_fd=self._store, follow_symlinks=False).st_size
-            if found == len(data):
-                # The age of an unreferenced tree counts from its last use.
-                os.utime(final, dir_fd=self._store, follow_symlinks=False)
-                return digest
-            self._replace.add(digest)
-        except FileNotFoundError:
-            pass
+        if self._is_stored(digest, data):
+            return digest
         descriptor = os.open(_TREES + digest.hex().encode(), _CREATE, 0o600, dir_fd=self._staging)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(data)
         return digest
+
+    def _is_stored(self, digest: bytes, data: bytes) -> bool:
+        """Tell whether the record is stored, and soundly: it is small enough to look."""
+        path = "trees/" + fan_out(digest)
+        try:
+            descriptor = os.open(path, _READ, dir_fd=self._store)
+        except FileNotFoundError:
+            return False
+        with open(descriptor, "rb", buffering=0) as file:
+            if file.read() != data:
+                self._replace.add(digest)
+                return False
+            # The age of an unreferenced tree counts from its last use.
+            os.utime(descriptor)
+        return True
 
     def publish(self) -> None:
         """Make what was staged durable, then visible, then make that durable too."""

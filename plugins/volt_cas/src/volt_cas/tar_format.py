@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from volt_cas import below
 from volt_cas.record import NANOSECONDS
 from volt_core.errors import ArchiveInvalid
 
@@ -323,7 +324,7 @@ class TarReader:
 
     def invalid(self, why: str) -> ArchiveInvalid:
         """Return the error for the present member."""
-        shown = self._last[:200].decode("utf-8", "backslashreplace") or "(first header)"
+        shown = below.shown(self._last[:200]) if self._last else "(first header)"
         return ArchiveInvalid(f"Invalid archive at '{shown}': {why}", hint="Nothing of it was kept.")
 
 

@@ -33,6 +33,7 @@ from volt_core.contracts import EntryType, MtimePolicy, Progress
 from volt_core.errors import ArchiveInvalid
 
 _MAX_NAME = 255
+_SHOWN = 200  # bytes of a hostile name in a message
 _IMPLIED = Metadata(0o755, 0, 0, 0, 0)
 _SCHILY = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."
@@ -274,4 +275,4 @@ def refused(member: Member, why: str) -> ArchiveInvalid:
 
 
 def _shown(name: bytes) -> str:
-    return name[:200].decode("utf-8", "backslashreplace")
+    return below.shown(name[:_SHOWN])

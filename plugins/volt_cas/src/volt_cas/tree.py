@@ -271,7 +271,7 @@ def _feed(stream: ObjectStream, descriptor: int, info: os.stat_result) -> None:
 
 def _changed(path: bytes) -> SourceChanged:
     return SourceChanged(
-        f"'{path.decode('utf-8', 'backslashreplace') or '.'}' changed while it was read",
+        f"'{below.shown(path)}' changed while it was read",
         hint="Stop what writes to the directory, or exclude the file, then try again.",
     )
 
@@ -283,7 +283,8 @@ class _Matcher:
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._paths = [pattern.strip("/") for pattern in patterns if "/" in pattern]
+        patterns = [pattern.rstrip("/") for pattern in patterns]
+        self._paths = [pattern.lstrip("/") for pattern in patterns if "/" in pattern]
         self._names = [pattern for pattern in patterns if "/" not in pattern]
 
     def __call__(self, path: bytes) -> bool:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_cas import below
 from volt_cas.layout import Layout, fan_out
 from volt_cas.metadata import Applier, metadata_of, read_xattrs
 from volt_cas.objects import copy_content, open_object
@@ -91,7 +92,7 @@ class Linker:
                 return False
             if error.errno in (errno.EXDEV, errno.EPERM):
                 raise StoreError(
-                    f"Cannot link '{entry.name.decode('utf-8', 'backslashreplace')}': {error.strerror}",
+                    f"Cannot link '{below.shown(entry.name)}': {error.strerror}",
                     hint="Choose a directory on the file system of the store, or use --copy.",
                 ) from error
             raise

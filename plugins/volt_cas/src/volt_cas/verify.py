@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from volt_cas import record
+from volt_cas import below, record
 from volt_cas.browse import walk_nodes
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
 from volt_cas.objects import read_tree
@@ -107,7 +107,7 @@ class _Verification:
             raise ObjectCorrupt(f"Tree record {ref.digest} is damaged: a hard-link group names what the tree lacks")
 
     def _use(self, digest: bytes, ref: Ref, path: bytes) -> None:
-        shown = f"'{path.decode('utf-8', 'backslashreplace')}' in {ref.name}" if path else ref.name
+        shown = f"'{below.shown(path)}' in {ref.name}" if path else ref.name
         self._users.setdefault(digest, []).append(shown)
 
     def _hash(self, folder: str, wanted: list[tuple[str, bytes, int]]) -> list[tuple[str, bytes, str]]:

@@ -1,0 +1,130 @@
+"""Linked checkouts: which inode a file gets, and that nothing in the store changes by it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from volt_cas.checkout import Checkout
+from volt_cas.objects import open_staging
+from volt_cas.store import CasStore
+from volt_cas.variants import Linker
+from volt_core.contracts import SILENT, CheckoutMode, Ref
+from volt_core.errors import StoreError
+from volt_core.testing import host
+from volt_core.testing.trees import differences
+
+
+def inode(path):
+    return path.stat().st_dev, path.stat().st_ino
+
+
+def stored_inodes(store, folder):
+    return {inode(path) for path in (store.path / folder).rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three files of one content: two with equal metadata, one with another mode; and an empty one."""
+    top = tmp_path / "source"
+    top.mkdir()
+    for name, mode in (("a", 0o644), ("b", 0o644), ("c", 0o755), ("empty", 0o644)):
+        (top / name).write_text("" if name == "empty" else "content")
+        (top / name).chmod(mode)
+        os.utime(top / name, ns=(0, 10**18))
+    return top
+
+
+def test_the_first_one_seen_is_the_object_and_others_are_variants(store, source, tmp_path):
+    digest = store.put_directory(source).digest
+    result = store.checkout(digest, tmp_path / "out", mode=CheckoutMode.LINK)
+    (the_object,) = stored_inodes(store, "objects")
+    (the_variant,) = stored_inodes(store, "variants")
+    assert inode(tmp_path / "out/a") == inode(tmp_path / "out/b") == the_object
+    assert inode(tmp_path / "out/c") == the_variant
+    assert inode(tmp_path / "out/empty") not in (the_object, the_variant)
+    assert result.linked == 3
+    assert differences(source, tmp_path / "out", ignore={"hardlinks"}) == []
+    usage = store.usage()
+    assert (usage.objects, usage.object_bytes, usage.variants, usage.variant_bytes) == (1, 7, 1, 7)
+
+
+def test_a_variant_serves_all_checkouts(store, source, tmp_path):
+    digest = store.put_directory(source).digest
+    for name in ("one", "two"):
+        store.checkout(digest, tmp_path / name, mode=CheckoutMode.LINK)
+    assert inode(tmp_path / "one/c") == inode(tmp_path / "two/c")
+    assert store.usage().variants == 1
+
+
+def test_an_object_whose_metadata_was_changed_is_not_linked(store, source, tmp_path):
+    digest = store.put_directory(source).digest
+    for path in (store.path / "objects").rglob("??*"):
+        if path.is_file():
+            path.chmod(0o600)
+    store.checkout(digest, tmp_path / "out", mode=CheckoutMode.LINK)
+    assert differences(source, tmp_path / "out", ignore={"hardlinks"}) == []
+    assert store.usage().variants == 2
+
+
+def test_siblings_are_made_at_the_limit_of_links(store, tmp_path, monkeypatch):
+    top = tmp_path / "source"
+    top.mkdir()
+    for number in range(20):
+        (top / f"{number:02}").write_text("content")
+        os.utime(top / f"{number:02}", ns=(0, 10**18))
+    digest = store.put_directory(top).digest
+    (tmp_path / "out").mkdir()
+    with open_staging(store._layout) as staging:
+        run = Checkout(store._layout, SILENT, staging=staging)
+        run._linker = Linker(store._layout, staging, run._applier, max_links=6)
+        run.run(bytes.fromhex(digest[7:]), tmp_path / "out")
+    assert differences(top, tmp_path / "out", ignore={"hardlinks"}) == []
+    links = sorted(path.stat().st_nlink for path in (tmp_path / "out").iterdir())
+    assert links[-1] == 6
+    assert store.usage().variants == 3  # the object and the first variants are full, the last has room
+    names = sorted(path.name.rpartition(".")[2] for path in (store.path / "variants").rglob("*.*"))
+    assert names[:2] == ["1", "2"]
+    assert store.verify().damaged == ()
+
+
+@pytest.mark.needs_loop_mount
+def test_the_true_limit_of_ext4_is_met():
+    with host.loop_mounted("ext4", 64, "-N", "2000") as disk:
+        store = CasStore(disk / "cas")
+        (disk / "source").mkdir()
+        (disk / "source/file").write_text("content")
+        digest = store.put_directory(disk / "source").digest
+        (path,) = (path for path in (store.path / "objects").rglob("*") if path.is_file())
+        (disk / "many").mkdir()
+        for number in range(64_999):
+            os.link(path, disk / "many" / str(number))
+        store.checkout(digest, disk / "out", mode=CheckoutMode.LINK)
+        assert (disk / "out/file").read_text() == "content"
+        assert inode(disk / "out/file") != inode(path)
+
+
+@pytest.mark.needs_loop_mount
+def test_another_file_system_is_refused_with_a_hint(store, source):
+    digest = store.put_directory(source).digest
+    with host.loop_mounted("ext4", 16) as disk:
+        with pytest.raises(StoreError, match="--copy"):
+            store.checkout(digest, disk / "out", mode=CheckoutMode.LINK)
+        assert not (disk / "out").exists()
+
+
+def test_the_linked_tree_is_shared_and_whole(store, awkward):
+    digest = store.put_directory(awkward, ref=Ref(name="use/x", digest="")).digest
+    path = store.linked_tree(digest)
+    assert store.linked_tree(digest) == path
+    assert path.is_relative_to(store.path / "links" / digest.removeprefix("sha256:"))
+    assert differences(awkward, path, ignore={"hardlinks"}) == []
+    assert store.usage().links == 1
+    assert not list((store.path / "tmp").iterdir())
+
+
+def test_a_root_directory_that_may_not_be_written_can_be_linked(store, source):
+    source.chmod(0o555)
+    path = store.linked_tree(store.put_directory(source).digest)
+    assert path.stat().st_mode & 0o777 == 0o555

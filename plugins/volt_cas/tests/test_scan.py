@@ -1,0 +1,253 @@
+"""Scanning directories: what is left out, what is not read again, what must not be stored."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+
+import pytest
+
+from volt_cas import tree
+from volt_cas.errors import SourceChanged
+from volt_cas.objects import Writer
+from volt_core.contracts import MtimePolicy, Ref
+from volt_core.errors import NotFoundError
+
+LONG_AGO = 10**18
+
+
+@pytest.fixture
+def source(tmp_path):
+    top = tmp_path / "source"
+    for name in ("a.txt", "b.log", "sub/a.txt", "sub/c.log", "sub/cache/big"):
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return top
+
+
+def paths(store, digest):
+    return {os.fsdecode(entry.path) for entry in store.entries(digest)}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "gone"),
+    [
+        (["*.log"], {"b.log", "sub/c.log"}),
+        (["/b.log"], {"b.log"}),
+        (["sub/*.log"], {"sub/c.log"}),
+        (["cache"], {"sub/cache", "sub/cache/big"}),
+        (["cache/"], {"sub/cache", "sub/cache/big"}),
+        (["sub/cache/*"], {"sub/cache/big"}),
+        (["a.txt", "sub/cache"], {"a.txt", "sub/a.txt", "sub/cache", "sub/cache/big"}),
+    ],
+)
+def test_excluded_entries_are_left_out(store, source, patterns, gone):
+    everything = paths(store, store.put_directory(source).digest)
+    assert paths(store, store.put_directory(source, exclude=patterns).digest) == everything - gone
+
+
+def test_clamped_files_are_equal_whenever_they_were_made(store, source):
+    kept = store.put_directory(source).digest
+    clamped = store.put_directory(source, mtime=MtimePolicy.CLAMP).digest
+    os.utime(source / "a.txt", ns=(0, 5))
+    assert store.put_directory(source, mtime=MtimePolicy.CLAMP).digest == clamped
+    assert store.put_directory(source).digest != kept
+
+
+def age(monkeypatch, seconds):
+    """Let the next scan begin this much later, so that nothing it finds is racy."""
+    import time
+
+    now = time.time_ns() + seconds * 10**9
+    monkeypatch.setattr("volt_cas.statcache.time.time_ns", lambda: now)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The files that were opened for reading."""
+    found = []
+    original = tree.Scan._read
+
+    def read(self, descriptor, info, item, metadata):
+        found.append(item.path)
+        return original(self, descriptor, info, item, metadata)
+
+    monkeypatch.setattr(tree.Scan, "_read", read)
+    return found
+
+
+def test_an_unchanged_file_is_not_read_again(store, source, monkeypatch, reads):
+    age(monkeypatch, 10)
+    first = store.put_directory(source).digest
+    assert len(reads) == 5
+    reads.clear()
+    assert store.put_directory(source).digest == first
+    assert reads == []
+    (source / "a.txt").write_text("A.txt")  # of the same size
+    assert store.put_directory(source).digest != first
+    assert reads == [b"a.txt"]
+
+
+def test_a_change_behind_an_old_mtime_is_seen(store, source, monkeypatch, reads):
+    age(monkeypatch, 10)
+    os.utime(source / "a.txt", ns=(0, LONG_AGO))
+    first = store.put_directory(source).digest
+    (source / "a.txt").write_text("A.txt")
+    os.utime(source / "a.txt", ns=(0, LONG_AGO))
+    assert store.put_directory(source).digest != first
+
+
+def test_a_file_that_was_changed_a_moment_ago_is_read_again(store, source, reads):
+    store.put_directory(source)
+    reads.clear()
+    store.put_directory(source)
+    assert len(reads) == 5
+
+
+def test_a_changed_attribute_is_seen(store, source, monkeypatch):
+    age(monkeypatch, 10)
+    first = store.put_directory(source).digest
+    os.setxattr(source / "a.txt", "user.x", b"1")
+    assert store.put_directory(source).digest != first
+
+
+def test_a_lost_object_is_stored_again_though_the_cache_knows_it(store, source, monkeypatch):
+    age(monkeypatch, 10)
+    store.put_directory(source)
+    for path in (store.path / "objects").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert store.put_directory(source, ref=Ref(name="x", digest="")).new_objects == 5
+    assert store.verify().damaged == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93\x01", b"\x92\x01\x80", os.urandom(300)])
+def test_a_damaged_cache_is_ignored(store, source, content):
+    digest = store.put_directory(source).digest
+    for path in (store.path / "cache").iterdir():
+        path.write_bytes(content)
+    assert store.put_directory(source).digest == digest
+
+
+def test_a_truncated_object_is_replaced_by_the_next_put(store, source):
+    store.put_directory(source, ref=Ref(name="x", digest=""))
+    for path in (store.path / "objects").rglob("*"):
+        if path.is_file():
+            os.truncate(path, 1)
+    assert len(store.verify().damaged) == 5
+    store.put_directory(source)
+    assert store.verify().damaged == ()
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_a_file_that_changes_while_it_is_read_is_an_error(store, source, monkeypatch, held, size):
+    before = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    stored = held(store.path)
+    path = source / "changing"
+    path.write_bytes(bytes(size))
+    original = tree.Scan._read
+
+    def read(self, descriptor, info, item, metadata):
+        digest = original(self, descriptor, info, item, metadata)
+        if item.path == b"changing":
+            path.write_bytes(b"x" * size)
+        return digest
+
+    monkeypatch.setattr(tree.Scan, "_read", read)
+    with pytest.raises(SourceChanged, match="'changing' changed while it was read"):
+        store.put_directory(source, ref=Ref(name="x", digest=""))
+    assert store.find_ref("x").digest == before
+    assert held(store.path) == stored
+
+
+def test_a_file_that_is_replaced_before_it_is_read_is_an_error(store, source, monkeypatch):
+    original = tree.Scan._enter
+
+    def enter(self, root, path):
+        original(self, root, path)
+        (source / "a.txt").unlink(missing_ok=True)
+        (source / "a.txt").symlink_to("/etc/passwd")
+
+    monkeypatch.setattr(tree.Scan, "_enter", enter)
+    with pytest.raises(SourceChanged, match=r"a\.txt"):
+        store.put_directory(source)
+
+
+def test_a_directory_that_becomes_a_symlink_is_not_followed(store, source, monkeypatch, tmp_path):
+    original = tree.Scan._enter
+    os.rename(source / "sub", tmp_path / "elsewhere")
+    (source / "sub").mkdir()
+    (source / "sub/a.txt").write_text("x")
+
+    def enter(self, root, path):
+        if path == b"sub" and not (source / "sub").is_symlink():
+            os.rename(source / "sub", tmp_path / "moved")
+            (source / "sub").symlink_to(tmp_path / "elsewhere")
+        original(self, root, path)
+
+    monkeypatch.setattr(tree.Scan, "_enter", enter)
+    with pytest.raises(SourceChanged):
+        store.put_directory(source)
+
+
+def test_a_source_that_is_no_directory(store, source):
+    for path in (source / "nowhere", source / "a.txt"):
+        with pytest.raises(NotFoundError, match="no directory"):
+            store.put_directory(path)
+
+
+def test_the_store_leaves_itself_out(tmp_path):
+    from volt_cas.store import CasStore
+
+    store = CasStore(tmp_path / "in/cas")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/file").write_text("x")
+    result = store.put_directory(tmp_path / "in")
+    assert paths(store, result.digest) == {"", "file"}
+    assert "the store itself" in result.notes[0]
+
+
+@pytest.mark.needs_root
+def test_what_belongs_to_overlayfs_is_left_out_with_a_note(store, source):
+    os.mknod(source / "whiteout", stat.S_IFCHR | 0o600, os.makedev(0, 0))
+    os.setxattr(source / "sub", "trusted.overlay.opaque", b"y")
+    os.setxattr(source / "a.txt", "user.overlay.origin", b"")
+    os.setxattr(source / "a.txt", "user.kept", b"1")
+    result = store.put_directory(source)
+    found = {entry.path: entry for entry in store.entries(result.digest)}
+    assert b"whiteout" not in found
+    assert dict(found[b"sub"].xattrs) == {}
+    assert dict(found[b"a.txt"].xattrs) == {"user.kept": b"1"}
+    assert len(result.notes) == 2
+    assert any("whiteouts" in note for note in result.notes)
+
+
+def test_two_puts_of_one_tree_at_once(store, source):
+    (source / "large").write_bytes(os.urandom(3 << 20))
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(store.put_directory(source))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({result.digest for result in results}) == 1
+    assert len(results) == 4
+    assert store.verify().damaged == ()
+
+
+def test_metadata_is_set_before_content_becomes_visible(store, source, monkeypatch):
+    seen = []
+    original = Writer._link
+
+    def link(self, folder, name):
+        if folder == b"objects":
+            seen.append(os.stat(folder + b"/" + name, dir_fd=self._staging).st_mode & 0o777)
+        return original(self, folder, name)
+
+    monkeypatch.setattr(Writer, "_link", link)
+    (source / "a.txt").chmod(0o640)
+    store.put_directory(source)
+    assert 0o640 in seen
+    assert 0o600 not in seen
