@@ -8,23 +8,28 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
-from typing import IO, BinaryIO, cast
+from collections.abc import Callable, Iterator
+from typing import IO, BinaryIO, Protocol, cast
 
 from volt_core.errors import ArchiveInvalid, NotFoundError
 from volt_core.names import shown
 
 _XZ_MEMORY = 256 * 1024 * 1024  # bytes; xz -9 needs 65 MiB, more is an attack or --ultra
 _ZSTD_WINDOW = 128 * 1024 * 1024  # bytes; what the zstd tool itself accepts without --long
+# Bytes that are decompressed at a time. Neither decoder limits what comes out: at the best ratio that its format
+# can have, this much becomes about 32 MiB.
+_XZ_CHUNK = 4 * 1024
+_ZSTD_CHUNK = 1024
 _MAGIC_SIZE = 6
 
 
 class _Decompressed(io.RawIOBase):
     """A decompressed stream whose faults name the compression instead of a codec's internals."""
 
-    def __init__(self, inner: IO[bytes], name: str) -> None:
+    def __init__(self, inner: IO[bytes], name: str, faults: tuple[type[Exception], ...]) -> None:
         self._inner = inner
         self._name = name
+        self._faults = faults
 
     def readable(self) -> bool:
         return True
@@ -34,50 +39,66 @@ class _Decompressed(io.RawIOBase):
             data = self._inner.read(len(buffer))
         except EOFError as error:
             raise ArchiveInvalid(f"The {self._name} stream ends too early", hint="Fetch the file again.") from error
-        except (OSError, lzma.LZMAError, zlib.error) as error:
+        except self._faults as error:
             raise ArchiveInvalid(
                 f"The {self._name} stream is damaged: {error}", hint="Fetch the file again."
             ) from error
-        except _zstd_error() as error:
-            raise ArchiveInvalid(f"The zstd stream is damaged: {error}", hint="Fetch the file again.") from error
         buffer[: len(data)] = data
         return len(data)
 
 
-def _zstd_error() -> type[Exception]:
-    import zstandard
+class _Decoder(Protocol):
+    """What the decoders of xz and zstd have in common."""
 
-    return zstandard.ZstdError
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
 
 
-class _XzFile(io.RawIOBase):
-    """xz with a memory limit, which :class:`lzma.LZMAFile` cannot have; takes concatenated streams."""
+class _Frames(io.RawIOBase):
+    """One or more compressed frames, one behind the other, each with a decoder of its own."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(
+        self, source: IO[bytes], new_decoder: Callable[[], _Decoder], chunk: int, padding: bytes = b""
+    ) -> None:
         self._source = source
-        self._decoder = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-        self._fed = False
+        self._new_decoder = new_decoder
+        self._chunk = chunk
+        self._padding = padding
+        self._decoder = new_decoder()
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        while True:
-            if self._decoder.eof:
-                # Padding between streams is a multiple of four zero bytes.
-                rest = self._decoder.unused_data.lstrip(b"\0") or self._source.read(64 * 1024).lstrip(b"\0")
-                if not rest:
-                    return b""
-                self._decoder = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-            elif self._decoder.needs_input:
-                rest = self._source.read(64 * 1024)
-                if not rest:
-                    raise EOFError
-            else:
-                rest = b""
-            data = self._decoder.decompress(rest, size)
-            if data:
-                return data
+        while not self._ready:
+            data = self._next_input()
+            if data is None:
+                return b""
+            self._ready = memoryview(self._decoder.decompress(data))
+        answer, self._ready = self._ready[:size], self._ready[size:]
+        return bytes(answer)
+
+    def _next_input(self) -> bytes | None:
+        """Return compressed bytes for the present decoder, a new one where a frame has ended; None at the end."""
+        if not self._decoder.eof:
+            data = self._source.read(self._chunk)
+            if not data:
+                raise EOFError
+            return data
+        data = self._decoder.unused_data.lstrip(self._padding)
+        while not data:
+            data = self._source.read(self._chunk)
+            if not data:
+                return None
+            data = data.lstrip(self._padding)
+        self._decoder = self._new_decoder()
+        return data
 
 
 class _Peekable(io.RawIOBase):
@@ -108,21 +129,27 @@ def open_tar_stream(source: IO[bytes]) -> Iterator[BinaryIO]:
         head += more
     raw = io.BufferedReader(_Peekable(head, source), 1024 * 1024)
     inner: IO[bytes]
+    faults: tuple[type[Exception], ...] = (OSError,)
     if head.startswith(b"\x1f\x8b"):
         name, inner = "gzip", cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb"))
+        faults = (OSError, zlib.error)
     elif head.startswith(b"BZh"):
         name, inner = "bzip2", bz2.BZ2File(raw)
     elif head.startswith(b"\xfd7zXZ\0"):
-        name, inner = "xz", cast(IO[bytes], _XzFile(raw))
+        frames = _Frames(raw, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY), _XZ_CHUNK, padding=b"\0")
+        name, inner = "xz", cast(IO[bytes], frames)
+        faults = (OSError, lzma.LZMAError)
     elif head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
+        # Its stream_reader takes a stream that was cut off for one that has ended.
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-        name, inner = "zstd", decompressor.stream_reader(raw, read_across_frames=True)
+        name, inner = "zstd", cast(IO[bytes], _Frames(raw, decompressor.decompressobj, _ZSTD_CHUNK))
+        faults = (OSError, zstandard.ZstdError)
     else:
         yield raw
         return
-    with io.BufferedReader(_Decompressed(inner, name), 1024 * 1024) as stream:
+    with io.BufferedReader(_Decompressed(inner, name, faults), 1024 * 1024) as stream:
         yield cast(BinaryIO, stream)
 
 
