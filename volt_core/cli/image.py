@@ -153,7 +153,7 @@ def export(
 
 
 def _say_stored(image: Image, result: PutResult) -> None:
-    print(f"{image.name}  {image.digest[:_DIGEST_SHOWN]}")
+    print(f"{image.name}  {image.digest[:_DIGEST_SHOWN]}", flush=True)
     say(
         f"{result.files} files, {size(result.bytes)}; "
         f"new in the store: {result.new_objects} objects, {size(result.new_bytes)}"
