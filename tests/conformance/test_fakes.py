@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from volt_core.contracts import Backend, BackendContext, Ref
-from volt_core.models.workload import ServiceSpec, Spec, VmSpec
+from volt_core.models.workload import Kind, ServiceSpec, Spec, Status, VmSpec, Workload
 from volt_core.paths import VoltPaths
 from volt_core.testing.backend_kit import (
     BackendAttachKit,
@@ -25,6 +26,7 @@ from volt_core.testing.backend_kit import (
 )
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 from volt_core.testing.payloads import FakePayload
+from volt_core.testing.runs import Host
 from volt_core.testing.workbench import IMAGE_REF, BackendKit
 
 
@@ -50,6 +52,22 @@ class ContainerKit(FakeKit):
 
 class TestContainerLifecycle(ContainerKit, BackendLifecycleKit):
     pass
+
+
+def test_a_run_whose_process_is_gone_is_lost(paths: VoltPaths, tmp_path: Path) -> None:
+    service = DummyService(context(paths))
+    spec = ServiceSpec(command=("sleep", "1000"))
+    workload = Workload(name="web", id="0" * 32, kind=Kind.SERVICE, backend=service.NAME, spec=spec, created=1)
+    paths.workload(Kind.SERVICE, "web").mkdir(parents=True)
+    service.create(workload)
+    service.start(workload)
+    service.kill(workload, signal.SIGKILL)
+    Host.forget(paths.workload(Kind.SERVICE, "web"))
+    status = service.status(workload)
+    assert (status.status, status.started > 0) == (Status.FAILED, True)
+    assert status.outcome is not None
+    assert (status.outcome.result, status.outcome.exit_status) == ("lost", 125)
+    assert service.wait(workload, 1) == status.outcome
 
 
 class TestContainerFailure(ContainerKit, BackendFailureKit):

@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_made_costs_only_time(site):
 
 def test_a_folder_that_cannot_be_written_costs_only_time(as_user, user_directory):
     cache = user_directory / "cache"
-    cache.mkdir()
+    cache.mkdir(mode=0o555)
     code = (
         "import sys; from pathlib import Path; from volt_core.plugins import Plugins;"
         "print(*Plugins(Path(sys.argv[1])).infos())"

@@ -95,6 +95,15 @@ class BackendLifecycleKit(BackendKit):
         if self.payload.tells_signals:
             assert status.outcome.signal == signal.SIGTERM
 
+    def test_b3_stop_asks_with_the_signal_of_the_specification(self, bench: Workbench) -> None:
+        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec):
+            pytest.skip("the specification of this kind has no stop signal")
+        workload = bench.start(self.payload.sleeps(), stop_signal="SIGINT")
+        bench.backend.stop(workload, _GRACE)
+        outcome = bench.backend.status(workload).outcome
+        assert outcome is not None
+        assert outcome.signal == signal.SIGINT
+
     def test_b3_stop_is_idempotent(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())
         bench.backend.stop(workload, _GRACE)
@@ -328,6 +337,12 @@ class BackendLogsKit(BackendKit):
         workload = bench.start(self.payload.writes("prompt>"))
         bench.backend.wait(workload, bench.patience)
         assert [(record.data, record.partial) for record in bench.backend.logs(workload)] == [(b"prompt>", True)]
+
+    def test_b8_a_flood_is_kept_whole(self, bench: Workbench) -> None:
+        lines = [f"line {number}" for number in range(5000)]
+        workload = bench.start(self.payload.prints(*lines))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload) == [line.encode() for line in lines]
 
     def test_b8_all_runs_are_in_it(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints("again"))

@@ -191,6 +191,14 @@ class BackendFreezeKit(BackendKit):
         bench.backend.stop(workload, _GRACE)
         assert not bench.backend.status(workload).status.active
 
+    def test_b11_b13_a_frozen_one_takes_no_commands(self, bench: Workbench) -> None:
+        if not isinstance(bench.backend, Exec):
+            pytest.skip("the backend has no exec")
+        workload = bench.start(self.payload.sleeps())
+        self.freezer(bench).freeze(workload)
+        with Pipes() as pipes, pytest.raises(WrongState):
+            bench.backend.exec(workload, self.payload.exits(0), pipes.streams)
+
     def test_b13_what_does_not_run_is_refused(self, bench: Workbench) -> None:
         workload = bench.create(self.payload.sleeps())
         with pytest.raises(WrongState):

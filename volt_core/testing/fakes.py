@@ -35,7 +35,7 @@ from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Status, 
 from volt_core.state import StateFile
 from volt_core.testing.memory_store import MemoryStore
 from volt_core.testing.programs import Program
-from volt_core.testing.runs import Host, Log, Run, forward_signals
+from volt_core.testing.runs import Host, Log, Run, wait_forwarding
 
 __all__ = ["DummyContainer", "DummyService", "DummyVm", "MemoryStore"]
 
@@ -56,6 +56,10 @@ class FakeBackend(Backend):
     def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
         """Return command, environment and working directory of the workload's first program."""
 
+    def stop_signal(self, workload: Workload) -> int:
+        """Return the signal that asks the workload's first program to end."""
+        return signals.SIGTERM
+
     def create(self, workload: Workload) -> None:
         self._folder(workload).joinpath("fake").mkdir()
 
@@ -67,7 +71,8 @@ class FakeBackend(Backend):
         if run is None or run.main is None:
             return
         run.set_frozen(False)
-        run.main.send(signals.SIGTERM)
+        if timeout > 0:
+            run.main.send(self.stop_signal(workload))
         if not run.ended.wait(timeout):
             run.main.send(signals.SIGKILL)
             run.ended.wait()
@@ -182,6 +187,9 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
         spec = _spec(workload, ContainerSpec)
         return spec.command, spec.env, spec.working_dir
 
+    def stop_signal(self, workload: Workload) -> int:
+        return signals.Signals[_spec(workload, ContainerSpec).stop_signal]
+
     def create(self, workload: Workload) -> None:
         spec = _spec(workload, ContainerSpec)
         for capability, asked in ((Capability.PORTS, spec.ports), (Capability.LIMITS, spec.resources.limited)):
@@ -209,8 +217,7 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
             return Outcome(code=code, result="not-started", started=now, finished=now)
         spec = _spec(workload, ContainerSpec)
         program = run.exec(command, {**spec.env, **env}, working_dir or spec.working_dir, streams)
-        for _ in forward_signals(streams.events, program):
-            pass
+        wait_forwarding(program, streams.events)
         return Outcome(
             code=program.code,
             signal=program.signal,
@@ -225,8 +232,7 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
         finally:
             started()
         assert run.main is not None
-        for _ in forward_signals(streams.events, run.main):
-            pass
+        wait_forwarding(run.main, streams.events)
         return self.wait(workload)
 
     def freeze(self, workload: Workload) -> None:

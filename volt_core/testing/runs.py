@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -162,18 +163,17 @@ class Host:
             cls.logs[new] = cls.logs.pop(old)
 
 
-def forward_signals(events: int | None, program: Program) -> Iterator[None]:
-    """Pass the signals that arrive on `events` on until the program ends; yields while it waits."""
-    if events is not None:
-        os.set_blocking(events, False)
+def wait_forwarding(program: Program, events: int | None) -> None:
+    """Wait for the end of a program, and pass the signals on that arrive on `events` meanwhile."""
     while program.is_alive():
-        try:
-            for number in os.read(events, 64) if events is not None else b"":
+        if events is None:
+            program.join()
+        elif select.select([events], [], [], 0.01)[0]:
+            numbers = os.read(events, 64)
+            for number in numbers:
                 program.send(number)
-        except BlockingIOError:
-            pass
-        program.join(0.01)
-        yield
+            if not numbers:
+                events = None
 
 
 class _Outputs:

@@ -1,4 +1,4 @@
-"""Small trees and archives for the store kit, and what can be seen of a tree."""
+"""Small trees and archives for the store kit; :mod:`.trees` has the large and awkward ones."""
 
 from __future__ import annotations
 
@@ -45,24 +45,6 @@ def make_sample(root: Path, *, backwards: bool = False) -> Path:
         directory.chmod(0o755)
     (root / "closed").chmod(0o555)
     return root
-
-
-def facts(root: Path, *, links: bool) -> dict[bytes, tuple[object, ...]]:
-    """Return what can be seen of a tree, by path; with `links` also which names are one inode."""
-    found: dict[bytes, tuple[object, ...]] = {}
-    inodes: dict[int, bytes] = {}
-    top = os.fsencode(root)
-    for folder, folders, files in sorted(os.walk(top)):
-        for path in sorted([folder, *(os.path.join(folder, name) for name in files + folders)]):
-            info = os.lstat(path)
-            kind = stat.S_IFMT(info.st_mode)
-            content = Path(os.fsdecode(path)).read_bytes() if kind == stat.S_IFREG else b""
-            target = os.readlink(path) if kind == stat.S_IFLNK else b""
-            twin = inodes.setdefault(info.st_ino, path.removeprefix(top)) if links else b""
-            found[path.removeprefix(top)] = (
-                info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, content, target, twin,
-            )  # fmt: skip
-    return found
 
 
 def one_way(data: bytes) -> BinaryIO:

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 _SLACK = 64 * 1024  # bytes that a copy may allocate beyond its original: blocks are not equal everywhere
+# Given by the host's policy, or another view of the ACLs that XFS has.
+_OF_THE_HOST = ("security.selinux", "trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
 _ACL_VERSION = b"\x02\x00\x00\x00"
 
 
@@ -199,7 +201,7 @@ def _facts(full: bytes, info: os.stat_result, hardlinks: tuple[str, ...]) -> _Fa
 
 def _xattr_names(full: bytes) -> list[str]:
     names = os.listxattr(full, follow_symlinks=False)
-    return sorted(name for name in names if name != "security.selinux")  # given by the host, not by the tree
+    return sorted(name for name in names if name not in _OF_THE_HOST)
 
 
 def _digest(full: bytes) -> str:
