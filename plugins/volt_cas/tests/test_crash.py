@@ -68,7 +68,10 @@ def kill_points(act, prepare):
     step = max(1, low // _POINTS)
     for point in range(1, low, step):
         prepare()
-        assert not run_and_kill(act, point)
+        if run_and_kill(act, point):
+            # gc looks into /proc, so the number of its steps varies with the processes of the host.
+            assert point > low * 0.8
+            return
         yield point
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 
 import pytest
 
@@ -128,3 +130,28 @@ def test_a_root_directory_that_may_not_be_written_can_be_linked(store, source):
     source.chmod(0o555)
     path = store.linked_tree(store.put_directory(source).digest)
     assert path.stat().st_mode & 0o777 == 0o555
+
+
+@pytest.mark.needs_loop_mount
+def test_what_a_file_system_cannot_keep_is_left_out_with_a_note(tmp_path):
+    size = 10_000  # of an attribute; ext4 takes less than a block
+    value = b"SCHILY.xattr.user.large=" + b"v" * size
+    record = b"%d %s\n" % (len(value) + 7, value)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, moment in (("file", 2**62), ("same", -(2**40))):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            info.pax_headers = {"SCHILY.xattr.user.large": "v" * size, "mtime": str(moment)}
+            tar.addfile(info, io.BytesIO(b"x"))
+    assert record in archive.getvalue()
+    with host.loop_mounted("ext4", 32) as disk:
+        store = CasStore(disk / "cas")
+        archive.seek(0)
+        digest = store.put_tar(archive).digest
+        for mode in (CheckoutMode.COPY, CheckoutMode.LINK, CheckoutMode.LINK):
+            result = store.checkout(digest, disk / f"out{len(os.listdir(disk))}", mode=mode)
+            (note,) = result.notes if mode is CheckoutMode.COPY else result.notes or ("user.large",)
+            assert "user.large" in note
+        assert {entry.mtime_ns for entry in store.entries(digest)} >= {2**62 * 10**9, -(2**40) * 10**9}
+        assert store.usage().variants <= 2

@@ -44,7 +44,7 @@ def check_out(
 ) -> CheckoutResult:
     """Make the tree at `destination`. The caller keeps gc away."""
     read_tree(layout, digest)
-    with _made(destination), explained(f"Cannot check out to '{destination}'", destination):
+    with explained(f"Cannot check out to '{destination}'", destination), _made(destination):
         if mode is CheckoutMode.LINK:
             with open_staging(layout) as staging:
                 return Checkout(layout, progress, staging=staging).run(digest, destination)

@@ -8,18 +8,18 @@ import stat
 
 import msgspec
 
-from volt_cas.record import NANOSECONDS, Metadata
+from volt_cas.record import NANOSECONDS, OVERLAY_XATTRS, Metadata
 from volt_core.contracts import EntryType
 
 CAPABILITY = "security.capability"
 ACL_ACCESS = "system.posix_acl_access"
 ACL_DEFAULT = "system.posix_acl_default"
 _KEPT = frozenset((CAPABILITY, ACL_ACCESS, ACL_DEFAULT))
-_OVERLAY = ("trusted.overlay.", "user.overlay.")
+_OVERLAY = tuple(prefix.decode() for prefix in OVERLAY_XATTRS)
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
 _ALL_IDS = 2**32 - 1
-# Unknown to the target file system, or not for this user to set.
-_REFUSED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL)
+# Unknown to the target file system, not for this user to set, or too large: ext4 says ENOSPC to 4 KiB.
+_REFUSED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 TYPES = {

@@ -21,10 +21,14 @@ from volt_cas.layout import DIGEST_SIZE, digest_text
 from volt_core.errors import ObjectCorrupt
 
 NANOSECONDS = 10**9
+OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+"""Would change how overlayfs shows a tree: never taken from outside."""
 _UINT32 = 2**32 - 1
 
 Digest = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
-Name = Annotated[bytes, Meta(min_length=1)]
+Name = Annotated[bytes, Meta(min_length=1, max_length=255)]
+Target = Annotated[bytes, Meta(min_length=1, max_length=4095)]
+XattrValue = Annotated[bytes, Meta(max_length=65536)]
 Identity = Annotated[int, Meta(ge=0, lt=_UINT32)]  # the highest means "leave it" to chown(2)
 Seconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -39,7 +43,7 @@ class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     gid: Identity
     seconds: Seconds
     nanoseconds: Annotated[int, Meta(ge=0, lt=NANOSECONDS)]
-    xattrs: tuple[tuple[Name, bytes], ...] = ()
+    xattrs: tuple[tuple[Name, XattrValue], ...] = ()
     """Sorted by name."""
 
     @property
@@ -70,7 +74,7 @@ class SymlinkEntry(msgspec.Struct, frozen=True, array_like=True, tag="l", gc=Fal
 
     name: Name
     metadata: Metadata
-    target: Name
+    target: Target
 
 
 class CharacterEntry(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
@@ -176,6 +180,8 @@ def _check_directory(record: DirectoryRecord, digest: bytes) -> None:
         previous = entry.name
         if entry.metadata.xattrs:
             _check_metadata(entry.metadata, digest)
+        if isinstance(entry, CharacterEntry) and entry.major == entry.minor == 0:
+            raise _corrupt(digest, f"it has a whiteout of overlayfs, {entry.name!r}")
         if isinstance(entry, SymlinkEntry) and (entry.metadata.mode != 0o777 or b"\0" in entry.target):
             raise _corrupt(digest, f"it has an impossible symlink {entry.name!r}")
 
@@ -184,6 +190,8 @@ def _check_metadata(metadata: Metadata, digest: bytes) -> None:
     names = [name for name, _ in metadata.xattrs]
     if any(b"\0" in name for name in names) or not _is_ascending(names):
         raise _corrupt(digest, "its extended attributes are not sorted")
+    if any(name.startswith(OVERLAY_XATTRS) for name in names):
+        raise _corrupt(digest, "it has extended attributes of overlayfs")
 
 
 def _check_groups(groups: Sequence[Sequence[bytes]], digest: bytes) -> None:

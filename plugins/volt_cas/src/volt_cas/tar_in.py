@@ -33,6 +33,8 @@ from volt_core.contracts import EntryType, MtimePolicy, Progress
 from volt_core.errors import ArchiveInvalid
 
 _MAX_NAME = 255
+_MAX_TARGET = 4095
+_MAX_XATTR = 65536
 _SHOWN = 200  # bytes of a hostile name in a message
 _IMPLIED = Metadata(0o755, 0, 0, 0, 0)
 _SCHILY = b"SCHILY.xattr."
@@ -115,8 +117,8 @@ class TarImport:
             case "h":
                 return self._hard_link(member)
             case "l":
-                if not member.linkname or b"\0" in member.linkname:
-                    raise refused(member, "its target is empty or holds a NUL")
+                if not 0 < len(member.linkname) <= _MAX_TARGET or b"\0" in member.linkname:
+                    raise refused(member, "its target is empty, too long, or holds a NUL")
                 return SymlinkEntry(name, msgspec.structs.replace(metadata, mode=0o777, xattrs=()), member.linkname)
             case "p":
                 return FifoEntry(name, metadata)
@@ -264,8 +266,8 @@ def _decode_xattr(key: bytes, value: bytes, member: Member) -> tuple[bytes, byte
             raise refused(member, f"its attribute '{_shown(name)}' is damaged") from error
     else:
         return None
-    if not name or b"\0" in name:
-        raise refused(member, "an attribute's name is empty or holds a NUL")
+    if not 0 < len(name) <= _MAX_NAME or b"\0" in name or len(value) > _MAX_XATTR:
+        raise refused(member, "an extended attribute has an impossible name or size")
     return name, value
 
 

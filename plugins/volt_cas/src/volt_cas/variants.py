@@ -56,8 +56,7 @@ class Linker:
             path = Path(f"{base}.{number}" if number else base)
             if not path.exists():
                 self._make(path, entry, metadata)
-            if _has(path, metadata):
-                yield path
+            yield path
             number += 1
 
     def _make(self, path: Path, entry: FileEntry, metadata: Metadata) -> None:
