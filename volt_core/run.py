@@ -27,6 +27,7 @@ from volt_core.models.outcome import signal_name
 DEVNULL: Final = subprocess.DEVNULL
 PIPE: Final = subprocess.PIPE
 Process = subprocess.Popen
+Expired = subprocess.TimeoutExpired
 _CAPTURE_LIMIT = 8 * 1024 * 1024
 _CHUNK = 65536
 _STDERR_LINES = 12

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from volt_core import fs, run
 from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, Progress, PutResult, Ref, Store
-from volt_core.errors import BackendUnavailable, UsageError
+from volt_core.errors import ArchiveInvalid, BackendUnavailable, TimedOut, UsageError
 from volt_core.images import records
 from volt_core.images.mirrors import host_sources, mirror_lines, os_release
 from volt_core.models.image import DEFAULT_PATH, ImageConfig
@@ -26,6 +27,7 @@ _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.:-]{0,100}\Z")
 _VARIANTS = ("minbase", "buildd", "essential", "apt", "required", "important", "standard")
 _DEFAULT_VARIANT = "minbase"
 _TIME_LIMIT = 3600.0
+_CLEAR_LIMIT = 300.0
 _CONFIG = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/bash",))
 
 
@@ -115,20 +117,27 @@ def _by_mmdebstrap(request: ImageRequest, store: Store, progress: Progress) -> P
         with run.start(argv, stdout=run.PIPE, stderr=errors) as process:
             if process.stdout is None:
                 raise AssertionError("a pipe was asked for")
-            failed: Exception | None = None
+            cut_short: ArchiveInvalid | None = None
             try:
                 result = store.put_tar(cast(BinaryIO, process.stdout), mtime=request.mtime, progress=progress)
-                _drain(process.stdout)
-            except Exception as error:  # judged below: a tool that fails also cuts its tar short
-                failed = error
-                process.stdout.close()
-            status = process.wait(_TIME_LIMIT)
-        if status > 0:
+            except ArchiveInvalid as error:  # judged below: a tool that fails also cuts its tar short
+                cut_short = error
+            _drain(process.stdout)
+            status = _wait(process, argv)
+        if status != 0:
             errors.seek(0)
-            raise run.failure(argv, status, errors.read()) from failed
-        if failed is not None:
-            raise failed
+            raise run.failure(argv, status, errors.read()) from cut_short
+        if cut_short is not None:
+            raise cut_short
     return result
+
+
+def _wait(process: run.Process[bytes], argv: Sequence[str]) -> int:
+    """Return the status of a tool that has nothing left to write; it still has to clear away its directory."""
+    try:
+        return process.wait(_CLEAR_LIMIT)
+    except run.Expired as expired:
+        raise TimedOut(f"'{argv[0]}' wrote everything and does not end") from expired
 
 
 def _by_debootstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:
@@ -148,6 +157,6 @@ def _by_debootstrap(request: ImageRequest, store: Store, progress: Progress) -> 
 
 
 def _drain(stream: IO[bytes]) -> None:
-    """Read what follows the end of the archive, so that the writer does not die of a closed pipe."""
+    """Read what follows the archive, so that the writer ends with a status of its own, not of a closed pipe."""
     while stream.read(64 * 1024):
         pass

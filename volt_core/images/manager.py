@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -87,7 +88,9 @@ class Images:
             with contextlib.ExitStack() as stack:
                 source = stdin if path == "-" and stdin is not None else stack.enter_context(_open(path))
                 result = store.put_tar(stack.enter_context(open_tar_stream(source)), mtime=mtime, progress=progress)
-        store.set_ref(records.complete(Ref(name=name.ref, digest=""), result, _IMPORTED, f"imported from {path}"))
+        store.set_ref(
+            records.complete(Ref(name=name.ref, digest=""), result, _IMPORTED, f"imported from {_as_text(path)}")
+        )
         return self.get(str(name)), result
 
     def tag(self, text: str, new: str) -> Image:
@@ -125,7 +128,7 @@ class Images:
             ref = self._store().find_ref(name.ref)
             return records.from_ref(ref) if ref else None
         of_digest = (image for image in self.all() if image.digest == name.digest)
-        return next((image for image in of_digest if parse_image_name(image.name).repository == name.repository), None)
+        return next((image for image in of_digest if image.name.rpartition(":")[0] == name.repository), None)
 
 
 def _tagged(text: str) -> ImageName:
@@ -133,6 +136,11 @@ def _tagged(text: str) -> ImageName:
     if name.digest is not None:
         raise UsageError(f"{shown(text)} names an image by its content", hint="Give NAME or NAME:TAG.")
     return name
+
+
+def _as_text(path: str) -> str:
+    """Return a path, which may be any bytes, as text that can be kept."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _name_from(path: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 _APT = Path("/etc/apt")
+_WITHOUT_POCKETS = ("sid", "unstable", "experimental")
 
 
 class AptSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,17 +39,14 @@ def host_sources(apt: Path = _APT) -> list[AptSource]:
 def mirror_lines(suite: str, host_suite: str, sources: list[AptSource]) -> list[str]:
     """Return ``sources.list`` lines for `suite` from the mirrors of a host that runs `host_suite`, or nothing.
 
-    Updates and security come along where the host has them: a line is taken over with the host's suite
-    replaced by the wanted one.
+    Updates and security come along where the host has them and the suite can have them: a line is taken
+    over with the host's suite replaced by the wanted one.
     """
+    pockets = ("",) if suite in _WITHOUT_POCKETS else ("", "-updates", "-security")
     lines = []
     for source in sources:
         rest = source.suite.removeprefix(host_suite)
-        if (
-            source.suite.startswith(host_suite)
-            and rest in ("", "-updates", "-security")
-            and "main" in source.components
-        ):
+        if source.suite.startswith(host_suite) and rest in pockets and "main" in source.components:
             signed = f"[signed-by={source.signed_by}] " if source.signed_by else ""
             lines.append(f"deb {signed}{source.uri} {suite}{rest} main")
     return list(dict.fromkeys(lines))
@@ -77,10 +75,14 @@ def _parse_one_line(text: str) -> Iterator[AptSource]:
 def _parse_deb822(text: str) -> Iterator[AptSource]:
     for stanza in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
+        last = ""
         for line in stanza.splitlines():
             key, colon, value = line.partition(":")
-            if colon and not line.startswith((" ", "\t", "#")):
-                fields[key.strip().lower()] = value.strip()
+            if line.startswith((" ", "\t")) and last:
+                fields[last] += f" {line.strip()}"
+            elif colon and not line.startswith("#"):
+                last = key.strip().lower()
+                fields[last] = value.strip()
         if fields.get("enabled", "yes").lower() == "no" or "deb" not in fields.get("types", "").split():
             continue
         # An embedded key has no path that another tool could be given.
