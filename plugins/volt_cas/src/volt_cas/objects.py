@@ -272,12 +272,16 @@ def open_staging(layout: Layout) -> Iterator[Path]:
     _remove_dead(layout)
     path = layout.tmp / f"run-{os.getpid()}-{secrets.token_hex(4)}"
     while True:
+        # Until it is locked, somebody may take it for dead: then it is made anew.
         path.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink and path.exists():
             break
-        os.close(descriptor)  # somebody took it for dead between the two calls
+        os.close(descriptor)
     try:
         yield path
     finally:
