@@ -46,7 +46,8 @@ def test_walk(benchmark: BenchmarkFixture, implementation: Implementation, small
     assert benchmark(walk) == small_files.entries + 1
 
 
-def test_walk_and_stat_by_os_walk(benchmark: BenchmarkFixture, small_files: Tree) -> None:
+@pytest.mark.benchmark(group="walk")
+def test_walk_by_os_fwalk(benchmark: BenchmarkFixture, small_files: Tree) -> None:
     """The yardstick: what a Python program without Volt would do."""
 
     def walk() -> int:

@@ -121,7 +121,7 @@ def run_round(archive: Path, directory: Path, pairs: int) -> list[tuple[str, lis
     # An ordinary user cannot make device nodes: what tar could not unpack is not compared either.
     exclude = [] if os.geteuid() == 0 else ["--exclude=./dev/*"]
     subprocess.run(["tar", "-xf", archive, "-C", directory / "tree", *exclude], check=True)
-    archive.read_bytes()
+    archive.read_bytes()  # into the page cache
     results = []
     for comparison in COMPARISONS:
         yardstick, candidate = (
