@@ -19,8 +19,9 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the benchmarks by function, but for those that name their group."""
     for item in items:
-        ours = isinstance(item, pytest.Function) and HERE in item.path.parents
-        if ours and item.get_closest_marker("benchmark") is None:
+        if not isinstance(item, pytest.Function) or HERE not in item.path.parents:
+            continue
+        if item.get_closest_marker("benchmark") is None:
             item.add_marker(pytest.mark.benchmark(group=item.originalname.removeprefix("test_")))
 
 
