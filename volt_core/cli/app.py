@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -10,12 +11,11 @@ from volt_core.cli import tables
 from volt_core.cli.lazy import LazyGroup, group_of, load_command, new_app
 from volt_core.cli.session import Session
 from volt_core.cli.tables import Entry, Table
+from volt_core.errors import PluginBroken
 
 
 class _Top(LazyGroup):
     """The core's commands, then those of plugins; a plugin cannot replace one of the core's."""
-
-    _session: Session | None = None
 
     def table(self) -> Table:
         return tables.TOP
@@ -24,7 +24,7 @@ class _Top(LazyGroup):
         found = super().get_command(ctx, cmd_name)
         if found is None:
             added = self._added(ctx).get(cmd_name)
-            found = load_command(cmd_name, added) if added else None
+            found = _load_added(cmd_name, added) if added else None
         return found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -39,6 +39,17 @@ class _Top(LazyGroup):
         session = ctx.obj or Session(ctx.params.get("root"))
         groups = session.volt.plugins.command_groups()
         return {group.name: Entry(group.target, group.help) for group in groups if group.name not in tables.TOP}
+
+
+def _load_added(name: str, entry: Entry) -> Any:
+    try:
+        return load_command(name, entry)
+    except Exception as error:  # the plugin boundary
+        raise PluginBroken(
+            f"Command '{name}' of a plugin cannot be loaded: {type(error).__name__}: {error}",
+            details="".join(traceback.format_exception(error)),
+            hint="Run 'volt plugin list' to see whose it is; update or remove that.",
+        ) from error
 
 
 app = new_app(cls=_Top)
@@ -67,3 +78,4 @@ def main(
         typer.echo(f"volt {__version__}")
         raise typer.Exit
     ctx.obj = Session(root)
+    ctx.call_on_close(ctx.obj.close)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Final
 
 SCRIPTS: Final = {
@@ -43,22 +42,42 @@ def candidates(before: Sequence[str]) -> Iterable[str]:
     """Return what can follow the words `before`."""
     from volt_core.cli import tables
 
-    plain = [word for word in before if not word.startswith("-")]
+    plain, root = _parse(before)
     if not plain:
         return [name for name, entry in tables.TOP.items() if not entry.hidden]
     group = tables.GROUPS.get(plain[0])
     if group is not None and len(plain) == 1:
         return group
+    if plain == ["completion"]:
+        return SCRIPTS
     verb = plain[1] if group is not None else plain[0]
-    return _workload_names() if verb in tables.VERBS or verb == "rm" else []
+    if verb not in tables.VERBS and verb != "rm":
+        return []
+    return [name for name in _workload_names(root) if name not in plain]
 
 
-def _workload_names() -> list[str]:
+def _parse(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the words that are no options, and the value of ``--root``."""
+    plain: list[str] = []
+    root = None
+    rest = iter(words)
+    for word in rest:
+        if word == "--root":
+            root = next(rest, None)
+        elif word.startswith("--root="):
+            root = word.removeprefix("--root=")
+        elif not word.startswith("-"):
+            plain.append(word)
+    return plain, root
+
+
+def _workload_names(root: str | None) -> list[str]:
     """Return the names in the index; it may lag behind, which completion can bear."""
+    from volt_core.errors import VoltError
     from volt_core.paths import VoltPaths
 
     try:
-        index = json.loads(Path(VoltPaths.find().index).read_bytes())
+        index = json.loads(VoltPaths.find(root).index.read_bytes())
         return [entry["name"] for entry in index["workloads"]]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, VoltError):
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,29 +16,46 @@ from volt_core.models.outcome import VOLT_FAILED
 FAILURE = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+STATUS_OF_FAILURE = "status_of_failure"
+"""Attribute of a command whose failures, wrong options among them, all end with one status."""
 
 
 def run_app(words: Sequence[str]) -> int:
     """Run the application with these arguments and return the exit status."""
+    try:
+        status = _run(words)
+        if sys.stdout is not None:
+            # What is still in the buffer must fail here, where somebody answers for it.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; so must the message that the interpreter would print when it flushes.
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        return BROKEN_PIPE
+    except OSError as error:
+        return report(error)
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
     from volt_core.cli.app import app
 
     try:
         return int(app(args=list(words), prog_name="volt", standalone_mode=False) or 0)
     except typer.Exit as leaving:
         return leaving.exit_code
-    except VoltError as error:
-        report(error)
-        return error.exit_code
+    except SystemExit as leaving:
+        # How the library ends when a pipe breaks, with a status that says nothing.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
+        raise
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone; so must the message that the interpreter would print when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except PermissionError as error:
-        say(f"Error: Permission denied: '{error.filename}'. (Run as the owner of that path, or with sudo.)")
-        return FAILURE
+        raise
+    except (VoltError, OSError) as error:
+        return report(error)
     except Exception as error:
         # typer has its own copy of click, whose exception classes it does not export.
         if not hasattr(error, "format_message"):
@@ -45,7 +63,8 @@ def run_app(words: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "volt"
         say(f"Error: {error.format_message().rstrip('.')}. (See '{where} --help'.)")
-        return int(getattr(error, "exit_code", FAILURE))
+        command = getattr(getattr(context, "command", None), "callback", None)
+        return int(getattr(command, STATUS_OF_FAILURE, getattr(error, "exit_code", FAILURE)))
 
 
 def say(text: str) -> None:
@@ -58,11 +77,28 @@ def warn(text: str) -> None:
     say(f"Warning: {text}")
 
 
-def report(error: VoltError) -> None:
-    """Write an error, its details indented below it."""
+def report(error: VoltError | OSError) -> int:
+    """Write an error, its details indented below it, and return the exit status that goes with it."""
+    if isinstance(error, OSError):
+        if os.environ.get("VOLT_DEBUG"):
+            raise error
+        error = _explain(error)
     say(f"Error: {error}")
     if error.details:
         say("\n".join(f"  {line}" for line in error.details.rstrip().splitlines()))
+    return error.exit_code
+
+
+def _explain(error: OSError) -> VoltError:
+    """Return what the operating system refused as an error with a next step."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free some space, for example with 'volt cas gc', then try again."
+    elif isinstance(error, PermissionError):
+        hint = "Run as the owner of that path, or with sudo."
+    else:
+        hint = "VOLT_DEBUG=1 shows where it happened."
+    where = f": '{error.filename}'" if error.filename is not None else ""
+    return VoltError(f"{error.strerror or error}{where}", hint=hint)
 
 
 def leave(status: int) -> None:
@@ -76,7 +112,9 @@ def own_failures() -> Iterator[None]:
     """Inside, Volt's own failures end with 125, so that they are not taken for the command's."""
     try:
         yield
-    except VoltError as error:
+    except BrokenPipeError:
+        raise
+    except (VoltError, OSError) as error:
         report(error)
         raise typer.Exit(VOLT_FAILED) from error
 
@@ -92,9 +130,11 @@ class Failures:
         """Report an error inside and go on behind."""
         try:
             yield
-        except VoltError as error:
-            report(error)
-            self._status = self._status or error.exit_code
+        except BrokenPipeError:
+            raise
+        except (VoltError, OSError) as error:
+            status = report(error)
+            self._status = self._status or status
 
     def leave(self) -> None:
         """End the command if anything failed."""

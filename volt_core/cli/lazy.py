@@ -10,6 +10,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from volt_core.cli.tables import Entry, Table
+from volt_core.errors import UsageError
+
+USAGE = UsageError.exit_code
 
 
 def load_command(name: str, entry: Entry) -> Any:
@@ -31,6 +34,7 @@ def load_command(name: str, entry: Entry) -> Any:
 def new_app(**options: Any) -> typer.Typer:
     """Return an application with the settings that all of Volt's share."""
     options.setdefault("no_args_is_help", not options.get("invoke_without_command", False))
+    options.setdefault("cls", Group)
     return typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -40,7 +44,18 @@ def new_app(**options: Any) -> typer.Typer:
     )
 
 
-class LazyGroup(TyperGroup):
+class Group(TyperGroup):
+    """A group that shows its help, as a usage error, when no command is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; the library would make an error message of the help."""
+        if not args and self.no_args_is_help:
+            typer.echo(ctx.get_help(), err=True)
+            ctx.exit(USAGE)
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(Group):
     """A group whose commands stand in a table."""
 
     def table(self) -> Table:
@@ -66,8 +81,8 @@ class LazyGroup(TyperGroup):
 def group_of(table: Table) -> type[LazyGroup]:
     """Return a group class for a fixed table."""
 
-    class Group(LazyGroup):
+    class Fixed(LazyGroup):
         def table(self) -> Table:
             return table
 
-    return Group
+    return Fixed

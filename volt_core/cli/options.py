@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 
 import typer
 
-from volt_core.cli.exits import own_failures
+from volt_core.cli.exits import STATUS_OF_FAILURE, own_failures
+from volt_core.models.outcome import VOLT_FAILED
 
 
 def takes(request: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -50,4 +51,5 @@ def ends_as_its_command(command: Callable[..., None]) -> Callable[..., None]:
         with own_failures():
             command(*arguments, **options)
 
+    setattr(called, STATUS_OF_FAILURE, VOLT_FAILED)
     return called

@@ -7,6 +7,7 @@ import functools
 import typer
 
 from volt_core.api import Volt
+from volt_core.cli.exits import warn
 
 
 class Session:
@@ -20,6 +21,11 @@ class Session:
     def volt(self) -> Volt:
         """The instance."""
         return Volt(self._root, flags=self.flags)
+
+    def close(self) -> None:
+        """Warn of plugins that failed in a hook: the command itself has not."""
+        for fault in self.volt.plugins.faults if "volt" in vars(self) and "plugins" in vars(self.volt) else ():
+            warn(f"Plugin '{fault.info.name}' of {fault.info.origin}: {fault.reason}, going on without it.")
 
 
 def volt_of(ctx: typer.Context, **flags: object) -> Volt:

@@ -88,4 +88,12 @@ TOP: Final = {
     "completion": Entry("volt_core.cli.host:completion", "Print the completion script for a shell."),
 }
 
-GROUPS: Final = {"container": CONTAINER, "workload": WORKLOAD, "image": IMAGE, "plugin": PLUGIN, "config": CONFIG}
+GROUPS: Final = {
+    "container": CONTAINER,
+    "workload": WORKLOAD,
+    "image": IMAGE,
+    "plugin": PLUGIN,
+    "config": CONFIG,
+    "ps": {"inspect": VERBS["inspect"]},
+}
+"""The commands of the groups; that of ``ps`` is for completion."""
