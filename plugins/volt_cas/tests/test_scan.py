@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -234,6 +235,33 @@ def test_two_puts_of_one_tree_at_once(store, source):
         thread.join()
     assert len({result.digest for result in results}) == 1
     assert len(results) == 4
+    assert store.verify().damaged == ()
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_staging_directory_that_is_taken_for_dead_is_made_again(store, source, monkeypatch, moment):
+    taken = []
+    original, lock = os.open, fcntl.flock
+
+    def take(path):
+        if not taken and "run-" in path:
+            taken.append(path)
+            os.rmdir(path)
+
+    def open_(path, *args, **named):
+        if moment == "before it is opened":
+            take(os.fspath(path) if isinstance(path, os.PathLike) else "")
+        return original(path, *args, **named)
+
+    def flock(descriptor, operation):
+        if moment == "before it is locked":
+            take(os.readlink(f"/proc/self/fd/{descriptor}"))
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("volt_cas.objects.os.open", open_)
+    monkeypatch.setattr("volt_cas.objects.fcntl.flock", flock)
+    store.put_directory(source, ref=Ref(name="x", digest=""))
+    assert len(taken) == 1
     assert store.verify().damaged == ()
 
 
