@@ -31,7 +31,7 @@ from volt_core.testing.workbench import IMAGE_REF, BackendKit
 
 
 def context(paths: VoltPaths) -> BackendContext:
-    return BackendContext(paths=paths, store=MemoryStore(paths.store))
+    return BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store))
 
 
 class FakeKit(BackendKit):

@@ -85,7 +85,7 @@ def test_every_capability_has_a_facet() -> None:
 
 
 def test_a_missing_facet_is_refused_by_name(paths: VoltPaths) -> None:
-    context = contracts.BackendContext(paths=paths, store=MemoryStore(paths.store))
+    context = contracts.BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store))
     container = DummyContainer(context)
     assert require_capability(container, contracts.Freeze, "freeze 'web'") is container
     with pytest.raises(CapabilityMissing, match=r"Cannot run a command: backend 'dummy-vm' has no 'exec'.*plugin list"):
@@ -97,4 +97,4 @@ def test_a_backend_that_forgets_a_method_cannot_be_made(paths: VoltPaths) -> Non
         stop = contracts.Backend.stop
 
     with pytest.raises(TypeError, match="stop"):
-        Forgetful(contracts.BackendContext(paths=paths, store=MemoryStore(paths.store)))
+        Forgetful(contracts.BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))

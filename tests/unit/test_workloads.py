@@ -280,7 +280,7 @@ class TestLifeCycle:
         workloads.wait("web", 10)
         workloads.stop("web")
         with Pipes() as pipes, background(lambda: workloads.run_attached("web", pipes.streams)):
-            while not workloads.get("web").status.status.active:
+            while told[-1][0] != "start":
                 time.sleep(0.01)
             workloads.delete("web", force=True)
         events = ["create", "start", "kill", "stop", "start", "delete"]
@@ -403,7 +403,7 @@ class TestDamage:
     def test_a_damaged_truth_hides_nothing_else(self, two, paths, store, text, kind):
         damage(paths, text)
         assert [item.workload.name for item in two.all()] == ["sound"]
-        (error,) = two.damaged()
+        (error,) = two.survey().damaged
         assert isinstance(error, kind)
         for act in (two.start, two.stop, two.delete, two.get):
             with pytest.raises(kind):
@@ -427,7 +427,7 @@ class TestDamage:
         with pytest.raises(StateCorrupt, match="describes another workload, the container 'web'"):
             two.get("moved")
         two.delete("moved", force=True)
-        assert two.damaged() == []
+        assert two.survey().damaged == []
 
     @pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b'{"A": 1}'])
     def test_a_damaged_env_file(self, two, paths, text):

@@ -68,16 +68,16 @@ def workloads(ctx: typer.Context, filters: Filters = None, as_json: AsJson = Fal
 
 def _list(ctx: typer.Context, filters: Sequence[str] | None, *, everything: bool, as_json: bool, quiet: bool) -> None:
     wanted = _parse_filters(filters or ())
-    volt = volt_of(ctx)
     # A filter by status asks for those that do not run as much as --all does.
     everything = everything or "status" in wanted
+    survey = volt_of(ctx).workloads.survey()
     found = [
         item
-        for item in volt.workloads.all()
+        for item in survey.listed
         if (everything or item.status.status.active)
         and all(set(values) & set(_KEYS[key](item)) for key, values in wanted.items())
     ]
-    for error in volt.workloads.damaged():
+    for error in survey.damaged:
         warn(f"{error.brief}, leaving it out")
     if as_json:
         print_json("workloads", [_summary(item) for item in found])

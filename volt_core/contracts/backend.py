@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
 
@@ -96,7 +97,8 @@ class BackendContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend is given to work with."""
 
     paths: VoltPaths
-    store: Store
+    open_store: Callable[[], Store]
+    """Gives the instance's store; called when a backend first needs it, which a status never does."""
 
 
 class Backend(abc.ABC):
@@ -113,7 +115,12 @@ class Backend(abc.ABC):
 
     def __init__(self, context: BackendContext) -> None:
         self.paths = context.paths
-        self.store = context.store
+        self._open_store = context.open_store
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The instance's store."""
+        return self._open_store()
 
     @classmethod
     @abc.abstractmethod

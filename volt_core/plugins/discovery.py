@@ -79,8 +79,8 @@ class DiscoveryCache:
 
     def __init__(self, folder: Path) -> None:
         # One file per environment: a system-wide Volt and one in a checkout may share their state.
-        prefix = hashlib.sha256(os.fsencode(sys.prefix)).hexdigest()[:8]
-        self._path = folder / f"plugins-{prefix}.json"
+        environment = hashlib.sha256("\n".join([sys.prefix, *sys.path]).encode("utf-8", "surrogateescape"))
+        self._path = folder / f"plugins-{environment.hexdigest()[:8]}.json"
         self._key = _environment_key()
 
     def read(self) -> tuple[PluginInfo, ...] | None:
@@ -96,7 +96,7 @@ class DiscoveryCache:
         data = msgspec.json.encode(_Cache(key=self._key, plugins=plugins))
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fs.write_atomic(self._path, data)
+            fs.write_atomic(self._path, data, durable=False)
 
 
 def _environment_key() -> str:

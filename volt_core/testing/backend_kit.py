@@ -5,7 +5,7 @@ An outside backend subclasses the kits in a test module and gives one fixture::
     class TestLifecycle(BackendLifecycleKit):
         @pytest.fixture
         def backend(self, paths):
-            return MyBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+            return MyBackend(BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))
 
 A kind other than a container also overrides ``make_spec``, an image without a shell ``payload``. The numbers
 in the names of the cases are those of ``docs/backend-contract.md``.

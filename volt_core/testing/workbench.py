@@ -82,7 +82,7 @@ class Workbench:
 
     def fresh(self) -> Backend:
         """Return another instance of the backend, as the next command would make it."""
-        return type(self.backend)(BackendContext(paths=self.backend.paths, store=self.backend.store))
+        return type(self.backend)(BackendContext(paths=self.backend.paths, open_store=lambda: self.backend.store))
 
     def lines(self, workload: Workload, **options: Any) -> list[bytes]:
         """Return the lines of its log."""

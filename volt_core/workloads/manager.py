@@ -60,6 +60,13 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     status: WorkloadStatus
 
 
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workloads' folders hold."""
+
+    listed: list[Listed]
+    damaged: list[StateError]
+
+
 class Workloads:
     """All workloads of one instance.
 
@@ -156,15 +163,19 @@ class Workloads:
 
     def stop(self, name: str, timeout: float | None = None) -> None:
         """Stop it; nothing to stop is success."""
-        with self._locked(name):
+        with self._locked_for_stop(name, timeout) as patience:
             workload, backend = self._existing(name)
-            backend.stop(workload, workload.spec.stop_timeout if timeout is None else timeout)
+            backend.stop(workload, patience)
         self._tell("stop", workload)
 
     def restart(self, name: str, timeout: float | None = None) -> None:
-        """Stop it if it runs, then start it."""
-        self.stop(name, timeout)
-        self.start(name)
+        """Stop it if it runs, then start it, without letting anybody in between."""
+        with self._locked_for_stop(name, timeout) as patience:
+            workload, backend = self._existing(name)
+            backend.stop(workload, patience)
+            backend.start(workload)
+        self._tell("stop", workload)
+        self._tell("start", workload)
 
     def kill(self, name: str, signal: int) -> None:
         """Send a signal to its first process. Raises :class:`WrongState` if it is not active."""
@@ -237,11 +248,18 @@ class Workloads:
         return Listed(workload=workload, status=backend.status(workload))
 
     def all(self) -> list[Listed]:
-        """Return all workloads, sorted by kind and name; damaged or orphaned ones are listed as failed."""
+        """Return all workloads, sorted by kind and name; those of a broken backend are listed as failed."""
+        return self.survey().listed
+
+    def survey(self) -> Survey:
+        """Return all workloads, and an error for each whose state file cannot be read."""
         by_backend: dict[str, list[Workload]] = {}
+        damaged = []
         for found in self._folders.read_all():
             if isinstance(found, Workload):
                 by_backend.setdefault(found.backend, []).append(found)
+            else:
+                damaged.append(found)
         listed = []
         for name, workloads in by_backend.items():
             try:
@@ -251,11 +269,8 @@ class Workloads:
                 note = str(error) if isinstance(error, VoltError) else f"{name}: {type(error).__name__}: {error}"
                 broken = WorkloadStatus(status=Status.FAILED, note=note)
                 listed += [Listed(workload=workload, status=broken) for workload in workloads]
-        return sorted(listed, key=lambda item: (item.workload.kind, item.workload.name))
-
-    def damaged(self) -> list[StateError]:
-        """Return an error for each workload whose state file cannot be read."""
-        return [found for found in self._folders.read_all() if isinstance(found, StateError)]
+        listed.sort(key=lambda item: (item.workload.kind, item.workload.name))
+        return Survey(listed=listed, damaged=damaged)
 
     def sweep(self) -> None:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed.
@@ -327,7 +342,7 @@ class Workloads:
         return workload, backend
 
     def _instance(self, backend: type[Backend]) -> Backend:
-        return backend(BackendContext(paths=self._paths, store=self._store()))
+        return backend(BackendContext(paths=self._paths, open_store=self._store))
 
     def _facet(self, backend: Backend, facet: type[_T], act: str) -> _T:
         return facet_of(self._plugins, backend, facet, act)
@@ -349,6 +364,14 @@ class Workloads:
         # It decides nothing: a disk that is full by now must not fail what has been done.
         with contextlib.suppress(OSError, Locked):
             index.rebuild(self._paths, self._folders)
+
+    @contextlib.contextmanager
+    def _locked_for_stop(self, name: str, timeout: float | None) -> Iterator[float]:
+        """Hold the lock and give the stop's timeout; another stop that is under way is waited for."""
+        workload, _ = self._existing(name)
+        patience = workload.spec.stop_timeout if timeout is None else timeout
+        with self._locked(name, timeout=_LOCK_TIMEOUT + max(patience, workload.spec.stop_timeout)):
+            yield patience
 
     def _tell(self, event: str, workload: Workload) -> None:
         self._plugins.call("volt_after_event", event=event, workload=workload)

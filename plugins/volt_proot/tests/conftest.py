@@ -20,7 +20,7 @@ from volt_proot.backend import ProotBackend
 @pytest.fixture
 def backend(paths: VoltPaths) -> ProotBackend:
     """The backend on an instance of its own."""
-    return ProotBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+    return ProotBackend(BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.needs_proot, pytest.mark.needs_busybox]
 class _OnProot:
     @pytest.fixture
     def backend(self, paths: VoltPaths) -> ProotBackend:
-        return ProotBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+        return ProotBackend(BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))
 
 
 class TestLifecycle(_OnProot, BackendLifecycleKit):

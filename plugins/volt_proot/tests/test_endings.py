@@ -236,7 +236,7 @@ def test_supervisors_leave_no_zombie_and_no_open_terminal(bench: Workbench) -> N
 def test_a_path_of_any_length_will_do(busybox_root: Path, tmp_path: Path) -> None:
     paths = VoltPaths.below(tmp_path / ("d" * 100) / ("e" * 100))
     paths.prepare()
-    backend = ProotBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+    backend = ProotBackend(BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))
     image = backend.store.put_directory(busybox_root).digest
     bench = Workbench(backend, lambda root, command: ContainerSpec(image="i", root=root, command=command), image, 20)
     try:

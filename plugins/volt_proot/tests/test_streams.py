@@ -125,7 +125,7 @@ from volt_core.paths import VoltPaths
 from volt_core.testing.fakes import MemoryStore
 from volt_proot.backend import ProotBackend
 paths = VoltPaths.below(Path(sys.argv[1]))
-backend = ProotBackend(BackendContext(paths=paths, store=MemoryStore(paths.store)))
+backend = ProotBackend(BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store)))
 workload = msgspec.json.decode(sys.stdin.buffer.readline(), type=Workload)
 backend.run_attached(workload, Streams(stdin=0, stdout=1, stderr=2), lambda: None)
 """

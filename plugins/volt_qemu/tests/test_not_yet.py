@@ -10,7 +10,7 @@ from volt_core.errors import BackendUnavailable
 from volt_core.models.workload import Workload
 from volt_qemu.backend import QemuBackend
 
-CONTEXT = BackendContext(paths=cast("Any", None), store=cast("Any", None))
+CONTEXT = BackendContext(paths=cast("Any", None), open_store=cast("Any", None))
 
 
 def test_entry_point_registers_the_backend():
