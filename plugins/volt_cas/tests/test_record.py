@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -65,6 +67,13 @@ def test_the_encoding_is_that_of_format_1():
     assert record.address(TREE_BYTES).hex() == TREE_DIGEST
     assert record.decode(DIRECTORY_BYTES, b"") == directory
     assert record.decode(TREE_BYTES, b"") == tree
+
+
+def test_the_document_has_the_same_bytes():
+    text = Path(__file__).parents[3].joinpath("docs/formats.md").read_text()
+    blocks = [re.sub(r"\s", "", block) for block in re.findall(r"```\n(9[24] [^`]*)```", text)]
+    assert blocks == [DIRECTORY_BYTES.hex(), TREE_BYTES.hex()]
+    assert f"the tree is `sha256:{TREE_DIGEST}`" in text
 
 
 def test_an_archive_of_the_golden_tree_has_the_golden_digest(store):
