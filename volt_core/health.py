@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volt_core import native, run
-from volt_core.errors import PluginClash, VoltError
+from volt_core.config import Config
+from volt_core.errors import InvalidConfig, PluginClash, VoltError
 from volt_core.models.extension import Check, Verdict
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
@@ -17,7 +18,7 @@ from volt_core.plugins.loader import Failure, Loaded, probe
 
 def core_checks(paths: VoltPaths, plugins: Plugins) -> list[Check]:
     """Carry out the checks; none changes anything."""
-    return [*_python(), *_plugins(plugins), *_backends(plugins), *_sources(plugins), *_state(paths)]
+    return [*_python(), *_config(paths), *_plugins(plugins), *_backends(plugins), *_sources(plugins), *_state(paths)]
 
 
 def _python() -> Iterator[Check]:
@@ -32,6 +33,13 @@ def _python() -> Iterator[Check]:
             verdict=Verdict.WARNING,
             hint="Install gcc, libssl-dev and python3-dev, then reinstall volt-core.",
         )
+
+
+def _config(paths: VoltPaths) -> Iterator[Check]:
+    try:
+        Config(paths)
+    except InvalidConfig as error:
+        yield Check(area="config", what=error.brief, verdict=Verdict.MISSING, hint=error.hint or "")
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from volt_core import __version__
 from volt_core.cli import tables
 from volt_core.cli.lazy import LazyGroup, group_of, load_command, new_app
 from volt_core.cli.session import Session
@@ -63,19 +64,22 @@ for _group in (container, workload, image, plugin, config):
     _group.callback()(lambda: None)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"volt {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     ctx: typer.Context,
     root: Annotated[
         str | None, typer.Option("--root", metavar="DIR", help="Use the instance below DIR; also VOLT_ROOT.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Volt runs containers, virtual machines and services on one Linux machine."""
-    if version:
-        from volt_core import __version__
-
-        typer.echo(f"volt {__version__}")
-        raise typer.Exit
     ctx.obj = Session(root)
     ctx.call_on_close(ctx.obj.close)

@@ -31,25 +31,31 @@ from volt_core.workloads.specs import (
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="NAME[:TAG] or NAME@sha256:DIGEST.", show_default=False)]
 Command = Annotated[list[str] | None, typer.Argument(help="Command to run.", metavar="[CMD]...", show_default=False)]
-Name = Annotated[str, typer.Option("--name", help="Name; by default one is made up.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Name; by default one is made up.")]
 Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Keep standard input open.")]
 Tty = Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal.")]
 Remove = Annotated[bool, typer.Option("--rm", help="Delete it when it has ended.")]
 Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="Set a variable.")]
-EnvFile = Annotated[list[Path] | None, typer.Option("--env-file", help="Read variables from a file.")]
+EnvFile = Annotated[list[Path] | None, typer.Option("--env-file", metavar="FILE", help="Read variables from a file.")]
 WorkingDir = Annotated[str, typer.Option("--workdir", "-w", metavar="DIR", help="Directory to start in.")]
 User = Annotated[str, typer.Option("--user", "-u", metavar="USER[:GROUP]", help="User to run as.")]
 Volumes = Annotated[list[str] | None, typer.Option("--volume", "-v", metavar="SRC:DST[:ro]", help="Mount a path.")]
 Publish = Annotated[list[str] | None, typer.Option("--publish", "-p", metavar="HOST:PORT", help="Publish a port.")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Make the root file system read-only.")]
-Backend = Annotated[str, typer.Option("--backend", help="Backend; by default the best that works here.")]
-Hostname = Annotated[str, typer.Option("--hostname", help="Host name inside.")]
+Backend = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Backend; by default the best that works here.")
+]
+Hostname = Annotated[str, typer.Option("--hostname", metavar="NAME", help="Host name inside.")]
 Label = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Attach a label.")]
 Memory = Annotated[str, typer.Option("--memory", "-m", metavar="SIZE", help="Limit memory, for example 512M.")]
-Cpus = Annotated[float, typer.Option("--cpus", help="Limit CPU time, in cores.", show_default=False, min=0)]
-PidsLimit = Annotated[int, typer.Option("--pids-limit", help="Limit processes.", show_default=False, min=0)]
-StopSignal = Annotated[str, typer.Option("--stop-signal", help="Signal that asks it to end.")]
-StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds until it is killed.", min=0)]
+Cpus = Annotated[float, typer.Option("--cpus", metavar="CORES", help="Limit CPU time.", show_default=False, min=0)]
+PidsLimit = Annotated[
+    int, typer.Option("--pids-limit", metavar="N", help="Limit processes.", show_default=False, min=0)
+]
+StopSignal = Annotated[str, typer.Option("--stop-signal", metavar="SIGNAL", help="Signal that asks it to end.")]
+StopTimeout = Annotated[
+    float | None, typer.Option("--stop-timeout", metavar="SECONDS", help="Time to end in before it is killed.", min=0)
+]
 
 
 class Request(NamedTuple):

@@ -38,17 +38,18 @@ def run_app(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    from typer.main import get_command
+
     from volt_core.cli.app import app
 
+    command = get_command(app)
     try:
-        return int(app(args=list(words), prog_name="volt", standalone_mode=False) or 0)
+        # Its main() would make statuses of its own of interrupts and broken pipes.
+        with command.make_context("volt", list(words)) as context:
+            command.invoke(context)
+        return 0
     except typer.Exit as leaving:
         return leaving.exit_code
-    except SystemExit as leaving:
-        # How the library ends when a pipe breaks, with a status that says nothing.
-        if isinstance(leaving.__context__, BrokenPipeError):
-            raise leaving.__context__ from None
-        raise
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted.")
         return INTERRUPTED
@@ -60,11 +61,11 @@ def _run(words: Sequence[str]) -> int:
         # typer has its own copy of click, whose exception classes it does not export.
         if not hasattr(error, "format_message"):
             raise
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context else "volt"
+        wrong = getattr(error, "ctx", None)
+        where = wrong.command_path if wrong else "volt"
         say(f"Error: {error.format_message().rstrip('.')}. (See '{where} --help'.)")
-        command = getattr(getattr(context, "command", None), "callback", None)
-        return int(getattr(command, STATUS_OF_FAILURE, getattr(error, "exit_code", FAILURE)))
+        callback = getattr(getattr(wrong, "command", None), "callback", None)
+        return int(getattr(callback, STATUS_OF_FAILURE, getattr(error, "exit_code", FAILURE)))
 
 
 def say(text: str) -> None:

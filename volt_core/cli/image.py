@@ -22,7 +22,9 @@ from volt_core.names import shown
 Name = Annotated[str, typer.Argument(metavar="IMAGE", help="NAME[:TAG] or NAME@sha256:DIGEST.", show_default=False)]
 Mtime = Annotated[
     MtimePolicy | None,
-    typer.Option("--mtime", help="Keep modification times, or clamp them so that rebuilt files stay equal."),
+    typer.Option(
+        "--mtime", metavar="keep|clamp", help="Keep modification times, or clamp them: rebuilt files stay equal."
+    ),
 ]
 _DIGEST_SHOWN = 19
 
@@ -30,10 +32,16 @@ _DIGEST_SHOWN = 19
 def pull(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(help="SCHEME:REFERENCE, for example debian:bookworm.", show_default=False)],
-    name: Annotated[str, typer.Option("--name", help="NAME[:TAG] to give it, by default the source.")] = "",
-    variant: Annotated[str, typer.Option("--variant", help="How much of the distribution; default minbase.")] = "",
-    include: Annotated[list[str] | None, typer.Option("--include", help="Packages to add, comma separated.")] = None,
-    mirror: Annotated[str, typer.Option("--mirror", help="Where packages come from.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="IMAGE", help="NAME[:TAG] to give it, by default the source.")
+    ] = "",
+    variant: Annotated[
+        str, typer.Option("--variant", metavar="NAME", help="How much of the distribution; default minbase.")
+    ] = "",
+    include: Annotated[
+        list[str] | None, typer.Option("--include", metavar="PACKAGES", help="Packages to add, comma separated.")
+    ] = None,
+    mirror: Annotated[str, typer.Option("--mirror", metavar="URL", help="Where packages come from.")] = "",
     mtime: Mtime = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Fetch it anew if it is there already.")] = False,
     quiet: Quiet = False,

@@ -20,7 +20,8 @@ from volt_core.workloads.specs import parse_signal
 
 Names = Annotated[list[str], typer.Argument(help="Names of workloads.", metavar="NAME...", show_default=False)]
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", "--time", "-t", help="Seconds until it is killed; 0 kills at once.", min=0)
+    float | None,
+    typer.Option("--timeout", "--time", "-t", metavar="SECONDS", help="Time to end in; 0 kills at once.", min=0),
 ]
 
 
@@ -45,7 +46,7 @@ def restart(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
 def kill(
     ctx: typer.Context,
     names: Names,
-    signal: Annotated[str, typer.Option("--signal", "-s", help="Name or number.")] = "KILL",
+    signal: Annotated[str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Name or number.")] = "KILL",
 ) -> None:
     """Send a signal to the first process of workloads."""
     number = parse_signal(signal)
@@ -78,7 +79,9 @@ def thaw(ctx: typer.Context, names: Names) -> None:
 def wait(
     ctx: typer.Context,
     names: Names,
-    timeout: Annotated[float | None, typer.Option("--timeout", help="Give up after so many seconds.", min=0)] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after that time.", min=0)
+    ] = None,
 ) -> None:
     """Wait until workloads end, and print their exit codes."""
     workloads = volt_of(ctx).workloads
@@ -89,8 +92,12 @@ def logs(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A workload.", show_default=False)],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
-    tail: Annotated[int | None, typer.Option("--tail", "-n", help="Only the last so many lines.", min=0)] = None,
-    since: Annotated[str, typer.Option("--since", help="Only newer ones: 10m, 2h, or seconds since 1970.")] = "",
+    tail: Annotated[
+        int | None, typer.Option("--tail", "-n", metavar="LINES", help="Only the last ones.", min=0)
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Only newer ones: 10m, 2h, or seconds since 1970.")
+    ] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
