@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 from volt_cas.checkout import Checkout
-from volt_cas.objects import open_staging
+from volt_cas.staging import open_staging
 from volt_cas.store import CasStore
 from volt_cas.variants import Linker
 from volt_core.contracts import SILENT, CheckoutMode, Ref

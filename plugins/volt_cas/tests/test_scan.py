@@ -258,8 +258,8 @@ def test_a_staging_directory_that_is_taken_for_dead_is_made_again(store, source,
             take(os.readlink(f"/proc/self/fd/{descriptor}"))
         lock(descriptor, operation)
 
-    monkeypatch.setattr("volt_cas.objects.os.open", open_)
-    monkeypatch.setattr("volt_cas.objects.fcntl.flock", flock)
+    monkeypatch.setattr("volt_cas.staging.os.open", open_)
+    monkeypatch.setattr("volt_cas.staging.fcntl.flock", flock)
     store.put_directory(source, ref=Ref(name="x", digest=""))
     assert len(taken) == 1
     assert store.verify().damaged == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from volt_cas.checkout import check_out
 from volt_cas.layout import Layout
-from volt_cas.objects import open_staging
+from volt_cas.staging import open_staging
 from volt_core import fs
 from volt_core.contracts import SILENT, CheckoutMode
 

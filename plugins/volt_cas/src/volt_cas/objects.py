@@ -7,9 +7,7 @@ after a ``syncfs``; so whatever has a final name is whole, also after a power fa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -22,7 +20,7 @@ from volt_cas import record
 from volt_cas.layout import Layout, digest_text, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.record import DirectoryRecord, Metadata, Record, TreeRecord
-from volt_core import fs
+from volt_cas.staging import open_staging, sync_filesystem
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
 SMALL = 1024 * 1024
@@ -267,29 +265,6 @@ class ObjectStream:
 
 
 @contextlib.contextmanager
-def open_staging(layout: Layout) -> Iterator[Path]:
-    """Give a directory below ``tmp/`` that is removed at the end; its lock tells that its process lives."""
-    _remove_dead(layout)
-    path = layout.tmp / f"run-{os.getpid()}-{secrets.token_hex(4)}"
-    while True:
-        # Until it is locked, somebody may take it for dead: then it is made anew.
-        path.mkdir(mode=0o700, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink and path.exists():
-            break
-        os.close(descriptor)
-    try:
-        yield path
-    finally:
-        fs.remove_tree(path)
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def open_writer(layout: Layout) -> Iterator[Writer]:
     """Give a writer; what it has staged and not published is dropped at the end."""
     with open_staging(layout) as staging:
@@ -298,17 +273,6 @@ def open_writer(layout: Layout) -> Iterator[Writer]:
             yield writer
         finally:
             writer.close()
-
-
-def _remove_dead(layout: Layout) -> None:
-    for path in layout.tmp.iterdir():
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                fs.remove_tree(path)
-            finally:
-                os.close(descriptor)
 
 
 def write_sparse(descriptor: int, data: bytes, offset: int) -> None:
@@ -363,11 +327,3 @@ def _write_all(descriptor: int, view: memoryview, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         view = view[written:]
         offset += written
-
-
-def sync_filesystem(descriptor: int) -> None:
-    """Make everything on the file system of an open file durable. Python has no syncfs(2) of its own."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syncfs(descriptor) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
