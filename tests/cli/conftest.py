@@ -80,7 +80,7 @@ def box(boxed_root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     workloads = Volt(boxed_root).workloads
     for item in workloads.all():
         workloads.delete(item.workload.name, force=True)
-    for error in workloads.damaged():
+    for error in workloads.survey().damaged:
         pytest.fail(f"a damaged workload was left: {error}")
 
 
