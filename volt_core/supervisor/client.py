@@ -238,7 +238,9 @@ class Supervised:
     def _start_error(self, launch: Launch, failed: Failed, began: int) -> VoltError:
         if failed.busy:
             return self._is_running()
-        said = [record.data for record in read_log(Path(launch.log), tail=_DETAIL_LINES, since=began)]
+        said: list[bytes] = []
+        with contextlib.suppress(OSError):
+            said = [record.data for record in read_log(Path(launch.log), tail=_DETAIL_LINES, since=began)]
         details = b"\n".join(said).decode("utf-8", "replace")
         return BackendError(f"Cannot start '{self._name}': {failed.reason}", details=details or None)
 
@@ -262,9 +264,13 @@ class Supervised:
 
     def _lost_outcome(self) -> Outcome:
         record = self._find_record()
+        crash = self._folder / CRASH_FILE
+        cause = "its supervisor was killed or the machine went down"
+        if crash.exists() and crash.stat().st_size:
+            cause = f"its supervisor failed, see {crash}"
         return Outcome(
             result="lost",
-            reason=f"its supervisor was killed or the machine went down; {self._advice()}",
+            reason=f"{cause}; {self._advice()}",
             started=record.started if record else 0,
             invocation=record.invocation if record else "",
         )

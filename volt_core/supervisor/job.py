@@ -181,9 +181,8 @@ class Job:
             )
 
     def _spawn(self, streams: list[int]) -> None:
-        self.status_fd, status_write = os.pipe()
-        os.set_blocking(self.status_fd, False)
-        ours: list[int] = []
+        report = self._open_report() if self._process.reports else None
+        files: list[int] = []
         try:
             if self._process.tty:
                 files = self._open_terminal(streams)
@@ -191,18 +190,17 @@ class Job:
                 files = streams
             else:
                 files = self._open_pipes(streams)
-            ours += files
             self._spawned = run.spawn(
-                self._argv(status_write),
+                self._argv(report),
                 env={os.fsdecode(name): os.fsdecode(value) for name, value in self._process.env},
                 stdin=files[0],
                 stdout=files[1],
                 stderr=files[2],
-                pass_fds=(status_write,),
+                pass_fds=() if report is None else (report,),
                 cwd=self._process.cwd,
             )
         finally:
-            for fd in {*ours, status_write}:
+            for fd in {*files, *(() if report is None else (report,))}:
                 os.close(fd)
             # Also after a failure: they meet the end of their streams and let go of the caller's.
             for pump in self.pumps:
@@ -210,8 +208,16 @@ class Job:
         if not self._process.reports:
             self.pid = self._spawned.pid
 
-    def _argv(self, status_fd: int) -> list[str]:
-        argv = [str(status_fd) if part == STATUS_FD else part for part in map(os.fsdecode, self._process.argv)]
+    def _open_report(self) -> int:
+        """Return the end of the pipe that ``init`` writes to."""
+        self.status_fd, report = os.pipe()
+        os.set_blocking(self.status_fd, False)
+        return report
+
+    def _argv(self, report: int | None) -> list[str]:
+        argv = [str(report) if part == STATUS_FD else part for part in map(os.fsdecode, self._process.argv)]
+        # Looked up here, for setpriv's own failure would look like the program's.
+        argv[0] = run.need_program(argv[0])
         return [*(_PDEATHSIG if run.find_program(_PDEATHSIG[0]) else ()), *argv]
 
     def _open_terminal(self, streams: list[int]) -> list[int]:

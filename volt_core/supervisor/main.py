@@ -86,9 +86,6 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the workload has ended and every caller has all of its output."""
         while self._outcome is None or self._sessions:
-            for key, _ in self._selector.select(self._pause()):
-                act: Callable[[], object] = key.data
-                act()
             self._reap()
             self._tell_starts()
             if self._main.ended or self._is_due():
@@ -96,6 +93,9 @@ class Supervisor:
             if self._childless and self._outcome is None:
                 self._retire()
             self._tell_ends()
+            for key, _ in self._selector.select(self._pause()):
+                act: Callable[[], object] = key.data
+                act()
 
     # Clients
 
@@ -132,11 +132,18 @@ class Supervisor:
                 self._stop(request.signal, request.timeout)
 
     def _exec(self, client: control.Connection, fds: list[int]) -> None:
-        if self._main.ended or self._killing_since is not None or not fds:
+        try:
+            process = control.from_memfd(fds.pop(0), Process)
+        except (IndexError, msgspec.DecodeError):
+            process = None
+        if process is None or len(fds) != (1 if process.tty else 3):
+            control.close_all(fds)
+            self._lose(client)
+        elif self._main.ended or self._killing_since is not None:
             control.close_all(fds)
             self._tell(client, Failed(code=VOLT_FAILED, reason="it is ending"))
-            return
-        self._begin(control.from_memfd(fds[0], Process), fds[1:], client, log=None)
+        else:
+            self._begin(process, fds, client, log=None)
 
     def _lose(self, client: control.Connection) -> None:
         """The client has hung up. A workload goes on without its caller; an exec loses its terminal."""
@@ -222,7 +229,7 @@ class Supervisor:
     def _pause(self) -> float | None:
         """Return how long the loop may sleep."""
         if self._outcome is not None:
-            return None
+            return None if self._sessions else 0.0
         if self._killing_since is not None or self._main.ended:
             return _SWEEP_SECONDS
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
@@ -263,6 +270,8 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         """Take signals as events; with handlers rather than ignored, for children would inherit that."""
+        # The caller may have blocked some, which is inherited as well.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._selector.register(read, selectors.EVENT_READ, lambda: os.read(read, 4096))

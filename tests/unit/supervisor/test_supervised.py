@@ -1,0 +1,199 @@
+"""The supervisor with plain processes of the host: what a virtual machine without systemd gets of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from volt_core.contracts import Streams
+from volt_core.errors import BackendError, WrongState
+from volt_core.models.outcome import Outcome
+from volt_core.models.workload import Status
+from volt_core.supervisor import control, processes
+from volt_core.supervisor.client import Supervised
+from volt_core.supervisor.logreader import read_log
+from volt_core.supervisor.model import MARKER, Ended, Exec, Launch, Process, Watch
+from volt_core.testing.workbench import Pipes
+
+
+class Workload:
+    """A command under a supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = secrets.token_hex(16)
+        self.supervised = Supervised(folder, self.id, "it")
+
+    def launch(self, *argv: str, **options: object) -> Launch:
+        env = {"PATH": os.environ["PATH"], MARKER: self.id}
+        return Launch(
+            id=self.id,
+            folder=str(self.folder),
+            log=str(self.folder / "log"),
+            process=Process.of(argv, env),
+            invocation=secrets.token_hex(16),
+            **options,  # type: ignore[arg-type]
+        )
+
+    def start(self, *argv: str, **options: object) -> None:
+        self.supervised.start(self.launch(*argv, **options))
+
+    def log(self) -> list[bytes]:
+        return [record.data for record in read_log(self.folder / "log")]
+
+
+@pytest.fixture
+def workload(tmp_path: Path) -> Iterator[Workload]:
+    workload = Workload(tmp_path)
+    yield workload
+    workload.supervised.stop(signal.SIGTERM, 0)
+
+
+@pytest.mark.parametrize("code", [0, 3, 127])
+def test_the_exit_code(workload: Workload, code: int) -> None:
+    workload.start("sh", "-c", f"echo out; echo error >&2; exit {code}")
+    outcome = workload.supervised.wait(20)
+    assert (outcome.code, outcome.signal, outcome.result) == (code, None, "exited")
+    assert sorted(workload.log()) == [b"error", b"out"]
+
+
+def test_the_signal(workload: Workload) -> None:
+    workload.start("sh", "-c", "kill -USR1 $$; sleep 60")
+    assert workload.supervised.wait(20).signal == signal.SIGUSR1
+
+
+def test_stop_is_quick_when_it_ignores_the_signal(workload: Workload) -> None:
+    workload.start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
+    while workload.log() != [b"ready"]:
+        time.sleep(0.01)
+    begin = time.monotonic()
+    workload.supervised.stop(signal.SIGTERM, 0.2)
+    assert 0.2 <= time.monotonic() - begin < 3
+    outcome = workload.supervised.status().outcome
+    assert outcome is not None
+    assert outcome.signal == signal.SIGKILL
+    assert processes.leftovers(workload.id) == []
+
+
+def test_a_program_that_is_not_there(workload: Workload) -> None:
+    with pytest.raises(BackendError, match="no-such-program"):
+        workload.start("no-such-program")
+    status = workload.supervised.status()
+    assert status.status is Status.FAILED
+    assert status.outcome is not None
+    assert status.outcome.result == "not-started"
+
+
+def test_a_log_that_cannot_be_written_is_said_at_the_start(workload: Workload) -> None:
+    (workload.folder / "log").mkdir()
+    with pytest.raises(BackendError, match="log"):
+        workload.start("true")
+
+
+@pytest.mark.parametrize("nonsense", [b"\xc1nonsense", b"\x80", None], ids=["no msgpack", "no request", "no streams"])
+def test_what_is_no_request_costs_its_sender_the_connection_and_nobody_else(
+    workload: Workload, nonsense: bytes | None
+) -> None:
+    workload.start("sleep", "1000")
+    bad, good = control.find_supervisor(workload.folder), control.find_supervisor(workload.folder)
+    assert bad is not None
+    assert good is not None
+    with contextlib.closing(bad), contextlib.closing(good):
+        if nonsense is None:
+            bad.send(Exec())
+        else:
+            bad.sock.send(nonsense)
+        bad.sock.settimeout(20)
+        assert bad.receive_answer() is None
+        good.send(Watch())
+        workload.supervised.stop(signal.SIGTERM, 10)
+        good.sock.settimeout(20)
+        answer = good.receive_answer()
+        assert isinstance(answer, Ended)
+        assert answer.outcome == workload.supervised.status().outcome
+
+
+def test_its_socket_is_the_owners(workload: Workload) -> None:
+    workload.start("sleep", "1000")
+    assert (workload.folder / "supervisor.sock").stat().st_mode & 0o777 == 0o600
+    workload.supervised.stop(signal.SIGTERM, 10)
+    assert not (workload.folder / "supervisor.sock").exists()
+
+
+def test_status_is_two_small_files(workload: Workload) -> None:
+    assert workload.supervised.status().status is Status.CREATED
+    workload.start("sleep", "1000")
+    begin = time.perf_counter()
+    for _ in range(100):
+        assert workload.supervised.status().status is Status.RUNNING
+    assert time.perf_counter() - begin < 1
+
+
+def test_a_caller_who_has_signals_blocked_passes_that_on_to_nobody(workload: Workload) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    try:
+        workload.start("true")
+        assert workload.supervised.wait(20).code == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_attached_and_exec_share_the_supervisor(workload: Workload) -> None:
+    with Pipes(b"to stdin") as pipes:
+        outcome = workload.supervised.run_attached(workload.launch("cat"), pipes.streams, lambda: None)
+        assert outcome == workload.supervised.status().outcome
+        assert pipes.output() == b"to stdin"
+    workload.start("sleep", "1000")
+    process = Process.of(["sh", "-c", "echo $0; exit 4", "hi"], {"PATH": os.environ["PATH"]})
+    with Pipes() as pipes:
+        assert workload.supervised.exec(process, pipes.streams).code == 4
+        assert pipes.output() == b"hi\n"
+
+
+def test_exec_needs_it_to_run(workload: Workload) -> None:
+    streams = Streams(stdin=0, stdout=1, stderr=2)
+    with pytest.raises(WrongState):
+        workload.supervised.exec(Process.of(["true"], {}), streams)
+
+
+def test_a_supervisor_that_fails_says_where_to_look(workload: Workload) -> None:
+    workload.start("sleep", "1000")
+    (workload.folder / "supervisor.err").write_text("Traceback")
+    pid = workload.supervised.status().pid
+    assert pid is not None
+    stat = processes.find_stat(pid)
+    assert stat is not None
+    os.kill(stat.parent, signal.SIGKILL)
+    while workload.supervised.status().status is Status.RUNNING:
+        time.sleep(0.01)
+    assert "supervisor.err" in workload.supervised.status().note
+    # Its own child went with it: the parent-death signal.
+    while processes.find_stat(pid) is not None:
+        time.sleep(0.01)
+    assert isinstance(workload.supervised.wait(1), Outcome)
+
+
+def test_names_with_parentheses_do_not_confuse_proc(tmp_path: Path) -> None:
+    odd = tmp_path / "a) S 1 ("
+    odd.symlink_to("/bin/sleep")
+    pid = os.posix_spawn(odd, [str(odd), "1000"], os.environ)
+    try:
+        stat = processes.find_stat(pid)
+        assert stat is not None
+        assert stat.parent == os.getpid()
+        assert stat.pid in {found.pid for found in processes.descendants(os.getpid())}
+        assert processes.is_same_process(pid, stat.start)
+        assert not processes.is_same_process(pid, stat.start + 1)
+        assert not processes.send(pid, stat.start + 1, signal.SIGKILL)
+        assert processes.send(pid, stat.start, signal.SIGKILL)
+    finally:
+        os.waitpid(pid, 0)
+    assert processes.find_stat(pid) is None
+    assert not processes.send(pid, 1, signal.SIGKILL)
