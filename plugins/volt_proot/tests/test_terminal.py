@@ -85,29 +85,42 @@ def attach(bench: Workbench, workload: Workload, terminal: Terminal) -> Outcome:
     return run(workload, terminal.streams, lambda: None)  # type: ignore[no-any-return]
 
 
-def test_a_shell_with_size_job_control_and_ctrl_c(bench: Workbench, terminal: Terminal) -> None:
-    workload = bench.create(("sh", "-i"), env={"PS1": "READY> "})
-    with background(lambda: attach(bench, workload, terminal)) as running:
-        terminal.wait_for(b"READY> ")
-        terminal.type(b"tty; stty size\n")
+def test_its_size_is_the_callers_and_follows_it(bench: Workbench, terminal: Terminal) -> None:
+    script = "trap 'stty size' WINCH; tty; stty size; while :; do sleep 0.05; done"
+    workload = bench.create(("sh", "-c", script))
+    with background(lambda: attach(bench, workload, terminal)):
         terminal.wait_for(rb"/dev/pts/\d+\r\n30 100\r\n")
         terminal.resize(40, 120)
         terminal.event(signal.SIGWINCH)
-        terminal.type(b"stty size\n")
-        terminal.wait_for(b"40 120\r\n")
+        terminal.wait_for(rb"40 120\r\n")
+        bench.backend.stop(workload, 0)
+    assert any(b"40 120" in line for line in bench.lines(workload))
+
+
+def test_a_shell_has_job_control_and_ctrl_c(bench: Workbench, terminal: Terminal) -> None:
+    workload = bench.create(("sh", "-i"), env={"PS1": "READY> "})
+    prompt = b"READY> "
+    with background(lambda: attach(bench, workload, terminal)) as running:
+        terminal.wait_for(prompt)
         terminal.type(b"sleep 1000\n")
-        time.sleep(0.3)
+        bench.wait_for("the sleeper", lambda: _sleepers(workload, b"1000"))
         terminal.type(b"\x03")
-        terminal.wait_for(b"READY> ")
-        terminal.type(b"echo code=$?\n")
-        terminal.wait_for(b"code=130\r\n")
-        terminal.type(b"sleep 1000\n")
-        time.sleep(0.3)
+        terminal.wait_for(prompt)
+        terminal.type(b"echo code=$?.\n")
+        terminal.wait_for(rb"code=130\.")
+        terminal.wait_for(prompt)
+        terminal.type(b"sleep 2000\n")
+        bench.wait_for("the sleeper", lambda: _sleepers(workload, b"2000"))
         terminal.type(b"\x1a")
         terminal.wait_for(b"Stopped")
-        terminal.type(b"kill %1; wait; exit 7\n")
+        terminal.wait_for(prompt)
+        terminal.type(b"kill -KILL %1\n")
+        bench.wait_for("the sleeper's end", lambda: not _sleepers(workload, b"2000"))
+        terminal.type(b"true\n")
+        terminal.wait_for(b"Killed")
+        terminal.wait_for(prompt)
+        terminal.type(b"exit 7\n")
         assert running.result(bench.patience).code == 7
-    assert any(b"40 120" in line for line in bench.lines(workload))
 
 
 def test_all_that_is_shown_arrives_before_the_end(bench: Workbench, terminal: Terminal) -> None:

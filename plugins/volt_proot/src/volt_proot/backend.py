@@ -181,6 +181,8 @@ def _environment(workload: Workload, identity: Identity, tty: bool) -> dict[str,
 
 def _refuse(name: str, spec: ContainerSpec, folder: Path) -> None:
     """Raise for what proot cannot do."""
+    if not spec.command:
+        raise InvalidSpec(f"Cannot create '{name}': there is no command", hint="Give one: the image has no default.")
     act = f"Cannot create '{name}': backend 'proot' lacks the capability"
     if spec.ports:
         raise CapabilityMissing(
