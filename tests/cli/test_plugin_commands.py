@@ -1,0 +1,160 @@
+"""Plugins as the user meets them: real metadata on the path of a real process, sound and broken."""
+
+from __future__ import annotations
+
+import json
+
+BROKEN = "import module_that_is_nowhere"
+RUNNER = """
+    from volt_core.hookspecs import hookimpl
+    from volt_core.models.extension import CommandGroup
+    from volt_core.testing.fakes import DummyContainer, MemoryStore
+
+    with open("{marker}", "a") as file:
+        file.write("{name} ")
+
+    class Runner(DummyContainer):
+        NAME = "{name}"
+
+    @hookimpl
+    def volt_register_backends():
+        return [Runner]
+
+    @hookimpl
+    def volt_register_commands():
+        return [CommandGroup(name="{name}", help="Do {name}.", target="{target}")]
+"""
+COMMANDS = """
+    from volt_core.cli.lazy import new_app
+    app = new_app()
+
+    @app.callback()
+    def group(): "Do things."
+
+    @app.command()
+    def greet(): print("hello")
+"""
+
+
+def test_a_broken_plugin_is_shown_and_costs_only_itself(site):
+    site.install("hurt", BROKEN)
+    listed = site.volt("plugin", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    plugins = {item["name"]: item for item in json.loads(listed.stdout)["items"]}
+    assert plugins["hurt"]["state"] == "broken"
+    assert plugins["hurt"]["distribution"] == "acme-hurt"
+    assert plugins["core"]["state"] == "ok"
+    (row,) = [line for line in site.volt("plugin", "list").stdout.splitlines() if line.startswith("hurt")]
+    assert "broken" in row
+    assert "ModuleNotFoundError" in row
+    inspected = site.volt("plugin", "inspect", "hurt")
+    assert inspected.returncode == 9
+    assert 'acme_hurt.py", line 1, in <module>' in inspected.stdout
+    assert inspected.stderr == (
+        "Error: Plugin 'hurt' of acme-hurt 1.0 is broken: ModuleNotFoundError: No module named "
+        "'module_that_is_nowhere'. "
+        "(See 'volt plugin inspect hurt', then update or remove acme-hurt.)\n"
+    )
+    for words in (("ps",), ("--help",), ("image", "list")):
+        assert site.volt(*words).returncode == 0
+    assert "MISSING  plugins: hurt of acme-hurt 1.0: ModuleNotFoundError" in site.volt("doctor").stdout
+    done = site.volt("create", "--backend", "hurt", "image")
+    assert done.returncode in (3, 9)
+
+
+def test_an_unknown_plugin(site):
+    done = site.volt("plugin", "inspect", "ghost")
+    assert done.returncode == 3
+    assert done.stderr.startswith("Error: No plugin is named 'ghost'. (There are: ")
+
+
+def test_a_sound_plugin_with_commands(site):
+    marker = site.root.with_name("imported")
+    site.install("acme", RUNNER.format(name="acme", marker=marker, target="acme_commands:app"))
+    (site.folder / "acme_commands.py").write_text("\n".join(line[4:] for line in COMMANDS.splitlines()))
+    inspected = site.volt("plugin", "inspect", "acme")
+    assert inspected.returncode == 0, inspected.stderr
+    assert "backends:     acme" in inspected.stdout
+    assert "attach, exec, freeze" in inspected.stdout
+    assert "acme  Do acme." in site.volt("--help").stdout
+    assert site.volt("acme", "greet").stdout == "hello\n"
+    assert site.volt("acme").returncode == 2
+    assert site.volt("--help", env={"VOLT_DISABLE_PLUGINS": "acme"}).stdout.count("acme") == 0
+
+
+def test_commands_that_do_not_import_are_a_broken_plugin(site):
+    site.install("acme", RUNNER.format(name="acme", marker="/dev/null", target="nowhere:app"))
+    done = site.volt("acme", "greet")
+    assert done.returncode == 9
+    assert done.stderr.startswith("Error: Command 'acme' of a plugin cannot be loaded: ModuleNotFoundError")
+    assert "Traceback" in done.stderr
+
+
+def test_a_plugin_cannot_take_the_place_of_a_command(site):
+    site.install("ps", RUNNER.format(name="ps", marker="/dev/null", target="nowhere:app"))
+    assert site.volt("ps").stdout.startswith("NAME")
+
+
+def test_ps_imports_only_the_backends_that_it_shows(site):
+    """Both are known from a former command; only one of them has a workload."""
+    marker = site.root.with_name("imported")
+    for name in ("one", "two"):
+        site.install(name, RUNNER.format(name=name, marker=marker, target="nowhere:app"))
+    assert site.volt("plugin", "list").returncode == 0
+    assert sorted(marker.read_text().split()) == ["one", "two"]
+    folder = site.root / "lib/containers/web"
+    folder.mkdir(parents=True)
+    spec = {"type": "container", "image": "x", "root": "sha256:" + "0" * 64, "command": ["x"]}
+    truth = {
+        "schema": 1,
+        "name": "web",
+        "id": "0" * 32,
+        "kind": "container",
+        "backend": "two",
+        "spec": spec,
+        "created": 1,
+    }
+    (folder / "container.json").write_text(json.dumps(truth))
+    for words in (("ps", "--all"), ("--help",), ("image", "list"), ("config", "list")):
+        marker.write_text("")
+        done = site.volt(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert marker.read_text() == ("two " if words[0] == "ps" else ""), words
+
+
+def test_a_workload_whose_plugin_is_gone(site):
+    folder = site.root / "lib/containers/web"
+    folder.mkdir(parents=True)
+    spec = {"type": "container", "image": "x", "root": "sha256:" + "0" * 64, "command": ["x"]}
+    truth = {
+        "schema": 1,
+        "name": "web",
+        "id": "0" * 32,
+        "kind": "container",
+        "backend": "lxc",
+        "spec": spec,
+        "created": 1,
+    }
+    (folder / "container.json").write_text(json.dumps(truth))
+    shown = site.volt("ps", "--all")
+    assert (shown.returncode, "failed" in shown.stdout) == (0, True)
+    assert shown.stderr.startswith("Warning: web: Unknown backend 'lxc'. (Installed backends: ")
+    assert site.volt("start", "web").returncode == 5
+    assert site.volt("delete", "web").returncode == 5
+    assert site.volt("delete", "--force", "web").returncode == 0
+    assert not folder.exists()
+
+
+def test_a_listener_that_fails_is_warned_of(site):
+    site.install(
+        "deaf",
+        """
+        from volt_core.hookspecs import hookimpl
+        @hookimpl
+        def volt_register_checks(paths):
+            raise ValueError("cannot hear")
+        """,
+    )
+    done = site.volt("doctor")
+    assert "MISSING  plugins: deaf of acme-deaf 1.0 failed in a hook: ValueError: cannot hear" in done.stdout
+    assert done.stderr == "Warning: Plugin 'deaf' of acme-deaf 1.0: ValueError: cannot hear, going on without it.\n"
