@@ -22,7 +22,7 @@ from typing import IO, Final
 import msgspec
 
 from volt_core.errors import BackendUnavailable, CommandFailed, TimedOut
-from volt_core.models.outcome import signal_name
+from volt_core.models.signals import signal_name
 
 DEVNULL: Final = subprocess.DEVNULL
 PIPE: Final = subprocess.PIPE

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from volt_core.errors import InvalidName, InvalidSpec
 from volt_core.models.image import ImageConfig
 from volt_core.models.mount import Mount
-from volt_core.models.outcome import Outcome, signal_name
+from volt_core.models.outcome import Outcome
 from volt_core.models.resources import Resources
+from volt_core.models.signals import signal_name
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Status, VmSpec, Workload
 
 

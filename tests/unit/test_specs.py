@@ -15,7 +15,6 @@ from volt_core.workloads.specs import (
     parse_env,
     parse_labels,
     parse_port,
-    parse_signal,
     parse_size,
 )
 
@@ -87,19 +86,6 @@ def test_env_words():
 def test_bad_env_words(word):
     with pytest.raises(InvalidSpec, match="Write it as NAME=VALUE"):
         parse_env([word], {})
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN", 34), ("64", 64), ("usr1", 10)]
-)
-def test_signals(text, number):
-    assert parse_signal(text) == number
-
-
-@pytest.mark.parametrize("text", ["", "0", "65", "-9", "TERMINATE", "SIG_DFL", "²", "9 ", "1e1"])
-def test_bad_signals(text):
-    with pytest.raises(InvalidSpec, match="Unknown signal"):
-        parse_signal(text)
 
 
 @pytest.mark.parametrize(

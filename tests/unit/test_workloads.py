@@ -534,6 +534,7 @@ class TestSweep:
             workloads.start(name)
         workloads.wait("done", 10)
         workloads.wait("kept", 10)
-        workloads.sweep()
         assert [item.workload.name for item in workloads.all()] == ["fresh", "kept", "runs"]
+        with pytest.raises(WorkloadNotFound):
+            workloads.get("done")
         workloads.delete("runs", force=True)

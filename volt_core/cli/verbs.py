@@ -15,8 +15,8 @@ from volt_core.cli.render import moment
 from volt_core.cli.session import volt_of
 from volt_core.contracts import LogRecord
 from volt_core.errors import UsageError
+from volt_core.models.signals import parse_signal
 from volt_core.names import shown
-from volt_core.workloads.specs import parse_signal
 
 Names = Annotated[list[str], typer.Argument(help="Names of workloads.", metavar="NAME...", show_default=False)]
 Timeout = Annotated[

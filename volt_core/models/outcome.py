@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from volt_core.models.signals import signal_name
+
 VOLT_FAILED = 125
 CANNOT_EXECUTE = 126
 COMMAND_NOT_FOUND = 127
@@ -47,11 +49,3 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.signal is not None:
             return f"killed by {signal_name(self.signal)}"
         return f"exited with {self.code}" if self.code is not None else self.reason or self.result
-
-
-def signal_name(number: int) -> str:
-    """Return ``SIGTERM`` for 15, and ``SIG42`` for a number without a name."""
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

@@ -212,10 +212,13 @@ class Workloads:
                             hint=f"Stop it first: volt stop {name}; or use --force.",
                         )
                     backend.stop(workload, 0)
-                backend.delete(workload)
-                self._forget(workload.kind, name)
-                self._tell("delete", workload)
+                self._delete(workload, backend)
         self._update_index()
+
+    def _delete(self, workload: Workload, backend: Backend) -> None:
+        backend.delete(workload)
+        self._forget(workload.kind, workload.name)
+        self._tell("delete", workload)
 
     def wait(self, name: str, timeout: float | None = None) -> Outcome:
         """Wait until it is not active; return how it ended."""
@@ -252,7 +255,10 @@ class Workloads:
         return self.survey().listed
 
     def survey(self) -> Survey:
-        """Return all workloads, and an error for each whose state file cannot be read."""
+        """Return all workloads, and an error for each whose state file cannot be read.
+
+        Those that have ended and asked to be removed are: no process of Volt's waits for that moment.
+        """
         by_backend: dict[str, list[Workload]] = {}
         damaged = []
         for found in self._folders.read_all():
@@ -269,8 +275,20 @@ class Workloads:
                 note = str(error) if isinstance(error, VoltError) else f"{name}: {type(error).__name__}: {error}"
                 broken = WorkloadStatus(status=Status.FAILED, note=note)
                 listed += [Listed(workload=workload, status=broken) for workload in workloads]
+        listed = [item for item in listed if not self._remove_if_due(item)]
         listed.sort(key=lambda item: (item.workload.kind, item.workload.name))
         return Survey(listed=listed, damaged=damaged)
+
+    def _remove_if_due(self, item: Listed) -> bool:
+        name, status = item.workload.name, item.status.status
+        if not item.workload.auto_remove or status is Status.CREATED or status.active:
+            return False
+        with contextlib.suppress(VoltError, OSError), self._locked(name, timeout=0):
+            workload, backend = self._existing(name)
+            if workload.id == item.workload.id and not backend.status(workload).status.active:
+                self._delete(workload, backend)
+                return True
+        return False
 
     def sweep(self) -> None:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed.
@@ -284,11 +302,7 @@ class Workloads:
             # What else uses trees may have its own refs here.
             if kind_name in set(Kind) and name and not self._paths.truth(Kind(kind_name), name).exists():
                 self._clear(Kind(kind_name), name)
-        for found in self._folders.read_all():
-            if isinstance(found, Workload) and found.auto_remove:
-                with contextlib.suppress(VoltError, OSError):
-                    if self.get(found.name).status.status in (Status.STOPPED, Status.FAILED):
-                        self.delete(found.name)
+        self.survey()
 
     def _clear(self, kind: Kind, name: str) -> None:
         """Clear away what is left of one; what cannot be removed now stays for the next time."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -14,6 +13,7 @@ from volt_core.models.image import DEFAULT_PATH, Image
 from volt_core.models.mount import Mount
 from volt_core.models.network import PublishedPort
 from volt_core.models.resources import Resources
+from volt_core.models.signals import parse_signal
 from volt_core.models.workload import ContainerSpec
 from volt_core.names import shown
 
@@ -91,20 +91,6 @@ def parse_env(words: Iterable[str], environ: Mapping[str, str]) -> dict[str, str
         elif name in environ:
             result[name] = environ[name]
     return result
-
-
-def parse_signal(text: str) -> int:
-    """Return the number of a signal given as ``TERM``, ``SIGTERM`` or ``15``. Raises :class:`InvalidSpec`."""
-    if text.isascii() and text.isdigit():
-        number = int(text)
-        if 1 <= number < signal.NSIG:
-            return number
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    known = signal.Signals.__members__.get(name)
-    if known is None:
-        raise InvalidSpec(f"Unknown signal {shown(text)}", hint="Use a name such as TERM or a number from 1 to 64.")
-    return known.value
 
 
 def parse_size(text: str) -> int:

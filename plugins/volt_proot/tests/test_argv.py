@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec
 from volt_core.supervisor.model import STATUS_FD, PrivateMount
@@ -83,10 +81,3 @@ def test_a_read_only_root_keeps_writable_places_in_memory() -> None:
     assert layout.mounts[0] == PrivateMount(type="bind-ro", source="/c/rootfs", target="/c/rootfs")
     assert [mount.type for mount in layout.mounts[1:]] == ["tmpfs"] * 3
     assert {bind.target for bind in layout.binds} >= {"/tmp", "/run", "/var/tmp"}
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "TERM", "sigterm", "15"])
-def test_signal_names(name: str) -> None:
-    from volt_proot.backend import _signal_number
-
-    assert _signal_number(name) == 15

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal as signals
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +10,9 @@ from typing import ClassVar
 from volt_core import native
 from volt_core.contracts import Attach, Backend, CheckoutMode, Exec, LogRecord, Probe, Stats, StatsSample, Streams
 from volt_core.errors import CapabilityMissing, InvalidSpec
+from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
+from volt_core.models.signals import parse_signal
 from volt_core.models.workload import ContainerSpec, Kind, Workload, WorkloadStatus
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
@@ -21,7 +22,6 @@ from volt_proot.argv import build_proot_argv, split_environment
 from volt_proot.binds import ROOT, TEMPORARY, plan_layout, prepare_layout
 from volt_proot.users import Identity, find_identity
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TERM = "xterm"
 _LOG = "log"
 
@@ -41,7 +41,7 @@ class ProotBackend(Backend, Exec, Attach, Stats):
         spec = _spec(workload)
         folder = self._folder(workload)
         _refuse(workload.name, spec, folder)
-        _signal_number(spec.stop_signal)
+        parse_signal(spec.stop_signal)
         self.store.checkout(spec.root, folder / ROOT, mode=CheckoutMode.AUTO)
         find_identity(folder / ROOT, spec.user)
         prepare_layout(folder, spec, _hostname(workload))
@@ -79,7 +79,7 @@ class ProotBackend(Backend, Exec, Attach, Stats):
         return self._supervised(workload).exec(process, streams)
 
     def stop(self, workload: Workload, timeout: float) -> None:
-        self._supervised(workload).stop(_signal_number(_spec(workload).stop_signal), timeout)
+        self._supervised(workload).stop(parse_signal(_spec(workload).stop_signal), timeout)
 
     def kill(self, workload: Workload, signal: int) -> None:
         self._supervised(workload).send_signal(signal)
@@ -127,7 +127,7 @@ class ProotBackend(Backend, Exec, Attach, Stats):
             process=process,
             invocation=secrets.token_hex(16),
             mounts=tuple(plan_layout(folder, spec).mounts),
-            stop_signal=_signal_number(spec.stop_signal),
+            stop_signal=parse_signal(spec.stop_signal),
             stop_timeout=spec.stop_timeout,
         )
 
@@ -176,7 +176,7 @@ def _hostname(workload: Workload) -> str:
 def _environment(workload: Workload, identity: Identity, tty: bool) -> dict[str, str]:
     """What a payload finds unless the spec says otherwise; nothing comes from the caller."""
     terminal = {"TERM": _TERM} if tty else {}
-    return {"PATH": _PATH, "HOME": identity.home, "HOSTNAME": _hostname(workload), **terminal}
+    return {"PATH": DEFAULT_PATH, "HOME": identity.home, "HOSTNAME": _hostname(workload), **terminal}
 
 
 def _refuse(name: str, spec: ContainerSpec, folder: Path) -> None:
@@ -199,16 +199,3 @@ def _refuse(name: str, spec: ContainerSpec, folder: Path) -> None:
         )
     if ":" in str(folder):
         raise InvalidSpec(f"proot cannot run below '{folder}'", hint="Choose a root directory without ':'.")
-
-
-def _signal_number(name: str) -> int:
-    """Return the number of ``SIGTERM``, ``TERM``, ``SIGRTMIN+3`` or ``15``."""
-    text = name.upper().removeprefix("SIG")
-    base, plus, offset = text.partition("+")
-    try:
-        number = int(text) if text.isdigit() else signals.Signals[f"SIG{base}"] + (int(offset) if plus else 0)
-    except (KeyError, ValueError):
-        number = 0
-    if not 0 < number < signals.NSIG:
-        raise InvalidSpec(f"Unknown signal '{name}'", hint="Write it like SIGTERM, SIGRTMIN+3 or 15.")
-    return number
