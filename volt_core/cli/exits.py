@@ -28,11 +28,10 @@ def run_app(words: Sequence[str]) -> int:
             # What is still in the buffer must fail here, where somebody answers for it.
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone; so must the message that the interpreter would print when it flushes.
-        for descriptor in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        _drop(1, 2)
         return BROKEN_PIPE
     except OSError as error:
+        _drop(1)
         return report(error)
     return status
 
@@ -66,6 +65,12 @@ def _run(words: Sequence[str]) -> int:
         say(f"Error: {error.format_message().rstrip('.')}. (See '{where} --help'.)")
         callback = getattr(getattr(wrong, "command", None), "callback", None)
         return int(getattr(callback, STATUS_OF_FAILURE, getattr(error, "exit_code", FAILURE)))
+
+
+def _drop(*descriptors: int) -> None:
+    """Send what is still to be written nowhere: the interpreter would try again at its end, and complain."""
+    for descriptor in descriptors:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def say(text: str) -> None:
