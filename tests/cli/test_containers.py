@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import termios
@@ -165,19 +166,15 @@ class TestRun:
         primary, secondary = pty.openpty()
         termios.tcsetwinsize(secondary, (33, 77))
         before = termios.tcgetattr(secondary)
-        script = "stty size; test -t 0 && test -t 1 && echo both; trap 'echo ctrl-c; exit 5' INT; sleep 1000 & wait"
+        script = "trap 'echo ctrl-c; exit 5' INT; stty size; test -t 0 && test -t 1 && echo both; sleep 1000 & wait"
         process = box.start(
             "run", "--rm", "-it", "box", "sh", "-c", script,
             stdin=secondary, stdout=secondary, stderr=secondary, start_new_session=True,
         )  # fmt: skip
-        shown = b""
-        while b"both" not in shown:
-            shown += os.read(primary, 1000)
+        assert b"33 77\r\n" in read_until(primary, b"both")
         os.write(primary, b"\x03")
+        read_until(primary, b"ctrl-c")
         assert process.wait(30) == 5
-        while b"ctrl-c" not in shown:
-            shown += os.read(primary, 1000)
-        assert b"33 77\r\n" in shown
         assert termios.tcgetattr(secondary) == before
         os.close(primary)
         os.close(secondary)
@@ -393,6 +390,15 @@ class TestImages:
         said = box("image", "delete", "box")
         assert said.status == 4
         assert "Cannot delete image 'box:latest': used by container/web" in said.err
+
+
+def read_until(descriptor, text):
+    """Return what comes up to `text`; whoever should write it may have died."""
+    shown = b""
+    while text not in shown:
+        assert select.select([descriptor], [], [], 20)[0], shown
+        shown += os.read(descriptor, 1000)
+    return shown
 
 
 def wait_for(condition):
