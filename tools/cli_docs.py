@@ -12,6 +12,7 @@ from volt_core.cli import exits, tables
 from volt_core.cli.lazy import load_command
 from volt_core.cli.tables import Table
 from volt_core.errors import VoltError
+from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, VOLT_FAILED
 
 TARGET = Path(__file__).parents[1] / "docs" / "cli.md"
 ONCE = {"container", "workload"}
@@ -48,12 +49,14 @@ CODES = f"""\
 |---|---|---|
 | 0 | | done |
 {{table}}
+| {VOLT_FAILED} | | of `run`, `exec` and `shell`: Volt itself failed, wrong options among it |
+| {CANNOT_EXECUTE} | | of the same: the command cannot be executed |
+| {COMMAND_NOT_FOUND} | | of the same: the command was not found |
 | {exits.INTERRUPTED} | | interrupted by Ctrl-C |
 | {exits.BROKEN_PIPE} | | whoever read the output has gone |
 
-`run`, `exec` and `shell` end with the exit code of the command inside instead. There, 125 means that Volt itself failed
-(wrong options, too), 126 that the command cannot be executed, 127 that it was not found, and 128 + n that signal n
-killed it. `volt wait` prints the same numbers.
+`run`, `exec` and `shell` otherwise end with the exit code of the command inside, or with 128 + n if signal n killed it.
+`volt wait` prints the same numbers.
 """
 
 
