@@ -102,8 +102,8 @@ def remove_tree(path: Path) -> None:
     """Remove `path` and all below it; nothing there is success.
 
     Works through directory descriptors, never follows a symlink, opens up directories that their
-    owner may not write (as package managers leave them), and stops at mount points with EBUSY
-    rather than emptying what is mounted there.
+    owner may not write (as package managers leave them), and stops with EBUSY at a mount point,
+    rather than emptying what is mounted there, and where a directory is moved away meanwhile.
     """
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -127,19 +127,19 @@ def _remove_entry(parent: int, name: str) -> None:
     mount = _mount_id(parent)
     current = os.dup(parent)
     try:
+        # Each level's name, the directory it lies in, and its subdirectories that are still there.
+        above = os.fstat(current)
         current = _descend(current, name, mount)
-        # Each level's name, and its subdirectories that are still there.
-        levels = [(name, _unlink_files(current))]
+        levels = [(name, above, _unlink_files(current))]
         while levels:
-            name, subdirectories = levels[-1]
+            name, above, subdirectories = levels[-1]
             if subdirectories:
                 child = subdirectories.pop()
+                above = os.fstat(current)
                 current = _descend(current, child, mount)
-                levels.append((child, _unlink_files(current)))
+                levels.append((child, above, _unlink_files(current)))
                 continue
-            up = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
-            os.close(current)
-            current = up
+            current = _ascend(current, name, above)
             os.rmdir(name, dir_fd=current)
             levels.pop()
     finally:
@@ -158,6 +158,19 @@ def _descend(current: int, name: str, mount: str) -> int:
         raise OSError(errno.EBUSY, "something is mounted there", name)
     os.close(current)
     return child
+
+
+def _ascend(current: int, name: str, above: os.stat_result) -> int:
+    """Return a descriptor of the directory that `current` was found in, and close `current`.
+
+    Whoever may write in the tree can move `current` away, and then ``..`` leads out of the tree.
+    """
+    up = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
+    if not os.path.samestat(os.fstat(up), above):
+        os.close(up)
+        raise OSError(errno.EBUSY, "it was moved while it was being removed", name)
+    os.close(current)
+    return up
 
 
 def _mount_id(descriptor: int) -> str:

@@ -93,6 +93,34 @@ def test_many_siblings_cost_their_number_and_not_its_square(in_memory: Path) -> 
     assert removal(8000) < 40 * max(removal(1000), 0.005)
 
 
+@pytest.mark.parametrize("moved", ["D/E", "D"])
+def test_a_directory_that_is_moved_away_meanwhile_does_not_lead_out_of_the_tree(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    (tree / "D" / "E").mkdir(parents=True)
+    outside = tmp_path / "outside"
+    # Names that the levels above still have to remove exist outside as well.
+    for folder in (tree / "home", tree / "D" / "home", outside / "home"):
+        folder.mkdir(parents=True)
+    (outside / "home" / "precious").write_text("x")
+    unlink_files = fs._unlink_files
+
+    def racing(directory: int) -> list[str]:
+        names = unlink_files(directory)
+        here = Path(os.readlink(f"/proc/self/fd/{directory}"))
+        if here == tree / "D" / "E":
+            (tree / moved).rename(outside / "moved")
+        return sorted(names, key=lambda name: name in ("D", "E"))  # the last one is visited first
+
+    monkeypatch.setattr(fs, "_unlink_files", racing)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="it was moved") as caught:
+        fs.remove_tree(tree)
+    assert caught.value.errno == errno.EBUSY
+    assert (outside / "home" / "precious").read_text() == "x"
+    assert os.listdir("/proc/self/fd") == before
+
+
 LOCKED_TREE = """
 import os, sys
 from pathlib import Path
