@@ -21,6 +21,7 @@ packages_of() {
             e2fsprogs:mkfs.ext4
             fakechroot:fakechroot
             fakeroot:fakeroot
+            fish:fish
             git:git
             libcap2-bin:setcap
             make:make
@@ -28,6 +29,7 @@ packages_of() {
             shellcheck:shellcheck
             xfsprogs:mkfs.xfs
             xz-utils:xz
+            zsh:zsh
             zstd:zstd" ;;
     esac
 }

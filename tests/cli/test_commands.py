@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from volt_core import errors
 from volt_core.cli import complete, exits, tables
 from volt_core.cli.lazy import load_command
 from volt_core.errors import VoltError
+from volt_core.testing import host
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -212,7 +212,11 @@ def test_closed_streams_are_borne(volt):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_ctrl_c_during_a_pull_ends_all_of_it(volt, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(signal.SIGINT, "Interrupted."), (signal.SIGTERM, "Terminated."), (signal.SIGHUP, "Hung up.")],
+)
+def test_a_signal_during_a_pull_ends_all_of_it(volt, tmp_path, monkeypatch, number, words):
     script = tmp_path / "bin/mmdebstrap"
     script.parent.mkdir()
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 1000 &\nwait\n")
@@ -223,14 +227,21 @@ def test_ctrl_c_during_a_pull_ends_all_of_it(volt, tmp_path, monkeypatch):
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (exits.INTERRUPTED, b"")
-    assert err.decode().split("\n")[-2] == "Interrupted."
+    assert (process.returncode, out) == (128 + number, b"")
+    assert err.decode().split("\n")[-2] == words
     assert b"Traceback" not in err
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert volt.ok("image", "list", "--quiet") == ""
+
+
+def test_what_nohup_ignores_stays_ignored(volt):
+    code = "import signal; from volt_core.cli.exits import raise_when_terminated as r; r(); signal.raise_signal(1)"
+    script = "trap '' HUP; exec \"$@\""
+    done = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def imported(*words):
@@ -283,8 +294,8 @@ def test_a_damaged_index_completes_nothing(volt, text):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_takes_its_script(volt, tmp_path, shell):
     script = volt.ok("completion", shell)
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+    if shell != "bash":
+        host.require(shell)
     path = tmp_path / "script"
     path.write_text(script)
     assert subprocess.run([shell, "-n", path], capture_output=True, check=False).stderr == b""

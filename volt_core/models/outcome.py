@@ -13,6 +13,7 @@ VOLT_FAILED = 125
 CANNOT_EXECUTE = 126
 COMMAND_NOT_FOUND = 127
 _SIGNAL_BASE = 128
+_ASKED = (signals.SIGTERM, signals.SIGINT, signals.SIGHUP, signals.SIGPIPE)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,8 +43,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def clean(self) -> bool:
-        """Whether the payload ended by itself with 0, or on the signal that a stop sends."""
-        return self.code == 0 or self.signal in (signals.SIGTERM, signals.SIGINT, signals.SIGKILL)
+        """Whether it ended as asked: with 0, or on a signal that asks; the list is systemd's.
+
+        SIGKILL is not in it: an out-of-memory kill must not look like a stop.
+        """
+        return self.code == 0 or self.signal in _ASKED
 
     def __str__(self) -> str:
         if self.signal is not None:

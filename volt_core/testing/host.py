@@ -131,6 +131,10 @@ def _user_xattrs() -> str | None:
     return None
 
 
+def _program(name: str) -> str | None:
+    return None if run.find_program(name) else f"{name} is not installed"
+
+
 def _busybox() -> str | None:
     found = run.find_program("busybox")
     if found is None:
@@ -179,6 +183,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "ordinary_user": _ordinary_user,
     "native": _native,
     "c_compiler": _c_compiler,
+    "zsh": functools.partial(_program, "zsh"),
+    "fish": functools.partial(_program, "fish"),
 }
 """The capabilities by name; each probe returns why it is missing, or None."""
 
