@@ -52,7 +52,7 @@ CODES = f"""\
 | {VOLT_FAILED} | | of `run`, `exec` and `shell`: Volt itself failed, wrong options among it |
 | {CANNOT_EXECUTE} | | of the same: the command cannot be executed |
 | {COMMAND_NOT_FOUND} | | of the same: the command was not found |
-| {exits.INTERRUPTED} | | interrupted by Ctrl-C |
+| 129, 130, 143 | | ended by SIGHUP, Ctrl-C or SIGTERM, after clearing up |
 | {exits.BROKEN_PIPE} | | whoever read the output has gone |
 
 `run`, `exec` and `shell` otherwise end with the exit code of the command inside, or with 128 + n if signal n killed it.

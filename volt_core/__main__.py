@@ -23,8 +23,9 @@ def main() -> None:
         return
     # What start-up makes lives to the end: collecting in between finds nothing and costs a sixth of `volt ps`.
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
-    from volt_core.cli.exits import run_app
+    from volt_core.cli.exits import raise_when_terminated, run_app
 
+    raise_when_terminated()
     status = run_app(words)
     gc.freeze()
     sys.exit(status)

@@ -2,7 +2,8 @@
 
 Programs get a list of arguments and never a shell, a small environment with a fixed locale, and no
 standard input unless asked for. Every wait has an end, and a child never outlives the caller's interest
-in it: on any exception it is asked to end, then killed, and always reaped.
+in it: on any exception it is asked to end, then killed, and always reaped; if the caller itself is killed,
+the kernel asks the child to end.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _CHUNK = 65536
 _STDERR_LINES = 12
 _GRACE = 3.0
 _PASSED_ON = ("HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
+# SIGTERM, since tools such as mmdebstrap clear away their directory and end their own children then.
+_END_WITH_PARENT = ("--pdeathsig", "TERM", "--")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Debian packages of programs whose package has another name.
 _PACKAGES = {
@@ -41,6 +44,7 @@ _PACKAGES = {
     "qemu-img": "qemu-utils",
     "nft": "nftables",
     "ip": "iproute2",
+    "setpriv": "util-linux",
     "xz": "xz-utils",
 }
 
@@ -111,10 +115,13 @@ def start(
     stdout: int | IO[bytes] = DEVNULL,
     stderr: int | IO[bytes] = DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program for the length of the block; it is ended and reaped when the block is left early."""
+    """Start a program for the length of the block; it is ended and reaped when the block is left early.
+
+    It also ends with the thread that started it: that is what the kernel's parent-death signal watches.
+    """
     program = need_program(argv[0])
     process = subprocess.Popen(
-        [program, *argv[1:]],
+        [need_program("setpriv"), *_END_WITH_PARENT, program, *argv[1:]],
         env=child_environment(env),
         cwd=cwd,
         stdin=stdin,

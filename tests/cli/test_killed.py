@@ -168,7 +168,8 @@ def test_pull_killed_in_the_middle(own_box, tmp_path, monkeypatch):
     script.parent.mkdir()
     (tmp_path / "tar").write_bytes(archive("pulled"))
     script.write_text(
-        f"#!/bin/sh\nhead -c 1500 {tmp_path}/tar\ntouch {tmp_path}/half\nsleep 2\ntail -c +1501 {tmp_path}/tar\n"
+        f"#!/bin/sh\nhead -c 1500 {tmp_path}/tar\necho $$ > {tmp_path}/pid\nmv {tmp_path}/pid {tmp_path}/half\n"
+        "while :; do sleep 0.1; done\n"
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
@@ -176,6 +177,8 @@ def test_pull_killed_in_the_middle(own_box, tmp_path, monkeypatch):
     wait_for((tmp_path / "half").exists)
     process.kill()
     process.wait()
+    tool = int((tmp_path / "half").read_text())
+    wait_for(lambda: not os.path.exists(f"/proc/{tool}"))
     assert own_box.ok("image", "list", "--quiet") == "box:latest\n"
     assert own_box("cas", "verify").status == 0
     script.write_text(f"#!/bin/sh\ncat {tmp_path}/tar\n")

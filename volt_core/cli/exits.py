@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -14,10 +16,33 @@ from volt_core.errors import VoltError
 from volt_core.models.outcome import VOLT_FAILED
 
 FAILURE = 1
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 STATUS_OF_FAILURE = "status_of_failure"
 """Attribute of a command whose failures, wrong options among them, all end with one status."""
+
+
+_MESSAGES = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated.", signal.SIGHUP: "Hung up."}
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked this process to end; the way out clears up, as it does after Ctrl-C."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.number = number
+
+
+def raise_when_terminated() -> None:
+    """Make SIGTERM and SIGHUP raise :class:`Terminated`, once; what is ignored, as by nohup, stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _raise_terminated)
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
+    # A second one would cut short the clearing up.
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated(signal.Signals(number))
 
 
 def run_app(words: Sequence[str]) -> int:
@@ -33,6 +58,10 @@ def run_app(words: Sequence[str]) -> int:
     except OSError as error:
         _drop(1)
         return report(error)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
+        say(_MESSAGES[number])
+        return 128 + number
     return status
 
 
@@ -49,9 +78,8 @@ def _run(words: Sequence[str]) -> int:
         return 0
     except typer.Exit as leaving:
         return leaving.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        say("Interrupted.")
-        return INTERRUPTED
+    except typer.Abort as abort:
+        raise KeyboardInterrupt from abort
     except BrokenPipeError:
         raise
     except (VoltError, OSError) as error:
