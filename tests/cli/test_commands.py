@@ -198,18 +198,38 @@ def test_a_reader_that_goes_away_is_no_error_message(volt):
         assert (done.returncode, done.stderr) == (exits.BROKEN_PIPE, b""), words
 
 
-def test_output_that_finds_no_room_is_a_failure(volt):
+@pytest.mark.parametrize("words", [["ps"], ["--version"], ["__complete", ""]], ids=" ".join)
+def test_output_that_finds_no_room_is_a_failure(volt, words):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(volt.argv("ps"), stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(volt.argv(*words), stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == exits.FAILURE
     assert done.stderr.startswith(b"Error: No space left on device. (Free some space")
+    assert done.stderr.count(b"\n") == 1
 
 
-def test_closed_streams_are_borne(volt):
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&-', "sh", *volt.argv("ps")], stderr=subprocess.PIPE, check=False
-    )
+def with_closed(volt, streams, *words):
+    argv = ["sh", "-c", f'exec "$@" {streams}', "sh", *volt.argv(*words)]
+    return subprocess.run(argv, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", [["ps"], ["--version"]], ids=" ".join)
+def test_closed_streams_are_borne(volt, words):
+    done = with_closed(volt, "<&- >&-", *words)
     assert (done.returncode, done.stderr) == (0, b"")
+    assert with_closed(volt, "<&- >&- 2>&-", "bogus").returncode == 2
+
+
+def test_an_import_without_standard_input(volt, tmp_path):
+    (tmp_path / "tree").mkdir()
+    assert with_closed(volt, "<&-", "image", "import", "-q", str(tmp_path / "tree")).stdout == b"tree:latest\n"
+
+
+@pytest.mark.needs_proot
+def test_running_with_closed_streams(box):
+    done = with_closed(box, ">&-", "run", "--rm", "box", "echo", "hi")
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = with_closed(box, "<&-", "run", "-i", "--rm", "box", "sh", "-c", "cat; echo hi")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
 
 
 @pytest.mark.parametrize(

@@ -49,15 +49,10 @@ def run_app(words: Sequence[str]) -> int:
     """Run the application with these arguments and return the exit status."""
     try:
         status = _run(words)
-        if sys.stdout is not None:
-            # What is still in the buffer must fail here, where somebody answers for it.
-            sys.stdout.flush()
-    except BrokenPipeError:
-        _drop(1, 2)
-        return BROKEN_PIPE
+        # What is still in the buffer must fail here, where somebody answers for it.
+        sys.stdout.flush()
     except OSError as error:
-        _drop(1)
-        return report(error)
+        return lost_output(error)
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
         say(_MESSAGES[number])
@@ -93,6 +88,15 @@ def _run(words: Sequence[str]) -> int:
         say(f"Error: {error.format_message().rstrip('.')}. (See '{where} --help'.)")
         callback = getattr(getattr(wrong, "command", None), "callback", None)
         return int(getattr(callback, STATUS_OF_FAILURE, getattr(error, "exit_code", FAILURE)))
+
+
+def lost_output(error: OSError) -> int:
+    """Answer for output that could not be written, and return the exit status that goes with it."""
+    if isinstance(error, BrokenPipeError):
+        _drop(1, 2)
+        return BROKEN_PIPE
+    _drop(1)
+    return report(error)
 
 
 def _drop(*descriptors: int) -> None:
