@@ -103,9 +103,14 @@ class TestCreate:
         folder = paths.workload(Kind.CONTAINER, "web")
         assert b"s3cr3t" not in paths.truth(Kind.CONTAINER, "web").read_bytes() + paths.index.read_bytes()
         assert stat.S_IMODE((folder / "env").stat().st_mode) == 0o600
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o711
         assert workloads.get("web").workload.spec.env == {"TOKEN": "s3cr3t"}
         assert workloads.all()[0].workload.spec.env == {}
+
+    def test_others_get_into_nothing_of_it(self, workloads, paths, spec):
+        workloads.create("web", spec())
+        folder, truth = paths.workload(Kind.CONTAINER, "web"), paths.truth(Kind.CONTAINER, "web")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, truth, paths.index)}
+        assert modes == {"web": 0o700, "container.json": 0o600, "workload-state.json": 0o600}
 
     @pytest.mark.parametrize("name", ["", "Web", "a/b", "..", "a\n", "a" * 64, "-a", "a-", "ä"])
     def test_a_bad_name_is_refused(self, workloads, paths, store, spec, name):

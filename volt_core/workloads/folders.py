@@ -69,8 +69,8 @@ class Folders:
         folder = self._paths.workload(kind, name)
         fs.remove_tree(folder)
         folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        # Others may pass through to bind mounts and sockets they know of, and list nothing.
-        folder.mkdir(mode=0o711)
+        # A root file system brings set-uid programs and directories anybody may write: for its owner alone.
+        folder.mkdir(mode=0o700)
         return folder
 
     def write_env(self, workload: Workload) -> None:
@@ -81,7 +81,7 @@ class Folders:
 
     def commit(self, workload: Workload) -> None:
         """Write the truth: from now on the workload exists."""
-        _WORKLOADS.write(self._paths.truth(workload.kind, workload.name), _without_env(workload), mode=0o644)
+        _WORKLOADS.write(self._paths.truth(workload.kind, workload.name), _without_env(workload), mode=0o600)
 
     def retire(self, kind: Kind, name: str) -> None:
         """Remove the truth: from now on the workload does not exist, whatever is still in the folder."""

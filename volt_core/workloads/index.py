@@ -43,7 +43,7 @@ def rebuild(paths: VoltPaths, folders: Folders) -> Index:
         for dead in paths.lib.glob(f".{paths.index.name}.*.tmp"):
             dead.unlink()  # of a command that was killed: whoever writes one holds the lock
         index = Index(workloads=tuple(_entries(folders.read_all())))
-        _FILE.write(paths.index, index)
+        _FILE.write(paths.index, index, mode=0o600)
     return index
 
 
