@@ -191,3 +191,18 @@ def test_demo_leaves_a_folder_of_others_alone(tree, tmp_path):
     call(["sh", tree / "tools/demo.sh", "--clean"], XDG_CACHE_HOME=str(tmp_path))
     assert "not made by the demo" in call(["sh", tree / "tools/demo.sh"], ok=False, XDG_CACHE_HOME=str(tmp_path))
     assert (tmp_path / "volt-demo/file").read_text() == "precious"
+
+
+@pytest.mark.needs_proot
+def test_demo_does_the_main_job_and_leaves_nothing_running(tree, tmp_path, debian_tar):
+    (tree / ".venv").symlink_to(sys.prefix)
+    demo = ["sh", tree / "tools/demo.sh", "--image", debian_tar]
+    said = call(demo, XDG_CACHE_HOME=str(tmp_path))
+    for shown in ("hello from Debian", "web: serving as root", "use/container/demo-db", "Done in"):
+        assert shown in said
+    root = tmp_path / "volt-demo"
+    volt = Path(sys.prefix, "bin/volt")
+    assert call([volt, "ps", "--all", "--quiet"], VOLT_ROOT=str(root)) == ""
+    assert "demo:latest" in call([volt, "image", "list"], VOLT_ROOT=str(root))
+    call(["sh", tree / "tools/demo.sh", "--clean"], XDG_CACHE_HOME=str(tmp_path))
+    assert not root.exists()

@@ -49,9 +49,9 @@ def test_wheel_of_the_core_is_native(dist):
     assert "volt_core/_native.abi3.so" in zipfile.ZipFile(wheel).namelist()
 
 
-def test_installed_volt_works_without_the_tree(installed):
+def test_installed_volt_works_without_the_tree(installed, tmp_path):
     assert VERSION in call([installed / "bin/volt", "--version"])
-    listed = call([installed / "bin/volt", "plugin", "list"])
+    listed = call([installed / "bin/volt", "plugin", "list"], VOLT_ROOT=str(tmp_path))
     assert all(name.removeprefix("volt_") in listed for name in PLUGINS)
     where = call(
         [installed / "bin/python", "-c", "import volt_core, volt_cas; print(volt_core.__file__, volt_cas.__file__)"]
@@ -59,13 +59,25 @@ def test_installed_volt_works_without_the_tree(installed):
     assert all(path.startswith(str(installed)) for path in where.split())
 
 
+@pytest.mark.needs_proot
+def test_installed_volt_runs_a_container(installed, busybox_root, tmp_path):
+    volt, root = installed / "bin/volt", str(tmp_path / "root")
+    call([volt, "image", "import", busybox_root, "box"], VOLT_ROOT=root)
+    said = call([volt, "run", "--rm", "box", "sh", "-c", "echo hello from $0; exit 0"], VOLT_ROOT=root)
+    assert said == "hello from sh\n"
+    assert "nothing damaged" in call([volt, "cas", "verify"], VOLT_ROOT=root)
+
+
 def test_core_alone_says_what_is_missing(dist, tmp_path):
     call([sys.executable, "-m", "venv", tmp_path / "venv"])
     call([tmp_path / "venv/bin/pip", "install", "--quiet", dist.wheel("volt_core")])
     volt = tmp_path / "venv/bin/volt"
     assert VERSION in call([volt, "--version"])
-    call([volt, "--help"])
-    call([volt, "plugin", "list"])
+    assert "Commands of plugins" not in call([volt, "--help"])
+    root = str(tmp_path / "root")
+    assert "broken" not in call([volt, "plugin", "list"], VOLT_ROOT=root)
+    assert "Install volt-nspawn or volt-proot" in call([volt, "doctor"], ok=False, VOLT_ROOT=root)
+    assert "Install the distribution volt-cas" in call([volt, "image", "list"], ok=False, VOLT_ROOT=root)
 
 
 @pytest.fixture
