@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -15,6 +16,7 @@ import zstandard
 
 from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, Ref
 from volt_core.errors import (
+    AlreadyExists,
     ArchiveInvalid,
     BackendError,
     ConflictError,
@@ -230,6 +232,74 @@ def test_export_gives_the_tree_back(images, store, app):
     images.export("app", out)
     again, _ = images.import_("-", "again", stdin=io.BytesIO(out.getvalue()))
     assert again.digest == app.digest
+
+
+class TestExportToAFile:
+    def test_the_file_is_the_tar_and_has_the_usual_mode(self, images, app, tmp_path):
+        out = io.BytesIO()
+        images.export("app", out)
+        images.export_file("app", tmp_path / "out.tar")
+        assert (tmp_path / "out.tar").read_bytes() == out.getvalue()
+        assert (tmp_path / "out.tar").stat().st_mode & 0o777 == 0o666 & ~self.umask()
+
+    def umask(self):
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask
+
+    @pytest.mark.parametrize("name", ["app", "none"])
+    def test_what_lies_beside_it_stays(self, images, app, tmp_path, name):
+        """Not even a file that looks like a half export, nor what a symlink of such a name points at."""
+        (tmp_path / "precious").write_text("mine")
+        (tmp_path / "out.tar.part").symlink_to(tmp_path / "precious")
+        with contextlib.suppress(ImageNotFound):
+            images.export_file(name, tmp_path / "out.tar")
+        assert (tmp_path / "precious").read_text() == "mine"
+        assert (tmp_path / "out.tar.part").is_symlink()
+        assert (tmp_path / "out.tar").exists() == (name == "app")
+
+    @pytest.mark.parametrize("links", [True, False], ids=["hard-links", "fat"])
+    def test_who_takes_the_name_meanwhile_keeps_it(self, images, store, app, tmp_path, monkeypatch, links):
+        def refuse(*arguments, **options):
+            raise PermissionError(1, "Operation not permitted")
+
+        def slow(digest, stream, *, progress):
+            (tmp_path / "out/out.tar").write_text("the other's")
+
+        if not links:
+            monkeypatch.setattr(os, "link", refuse)
+        (tmp_path / "out").mkdir()
+        monkeypatch.setattr(store, "export_tar", slow)
+        with pytest.raises(AlreadyExists, match="it exists"):
+            images.export_file("app", tmp_path / "out/out.tar")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.tar"]
+        assert (tmp_path / "out/out.tar").read_text() == "the other's"
+        monkeypatch.undo()
+
+    def test_without_hard_links(self, images, app, tmp_path, monkeypatch):
+        def refuse(*arguments, **options):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+        (tmp_path / "out").mkdir()
+        images.export_file("app", tmp_path / "out/out.tar")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.tar"]
+
+    def test_a_dangling_symlink_is_a_taken_name(self, images, app, tmp_path):
+        (tmp_path / "out.tar").symlink_to("nowhere")
+        with pytest.raises(AlreadyExists):
+            images.export_file("app", tmp_path / "out.tar")
+
+    def test_a_failure_leaves_nothing(self, images, store, app, tmp_path, monkeypatch):
+        def fail(digest, stream, *, progress):
+            stream.write(b"half")
+            raise BackendError("No")
+
+        (tmp_path / "out").mkdir()
+        monkeypatch.setattr(store, "export_tar", fail)
+        with pytest.raises(BackendError):
+            images.export_file("app", tmp_path / "out/out.tar")
+        assert list((tmp_path / "out").iterdir()) == []
 
 
 class TestPull:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table, size
 from volt_core.cli.session import volt_of
 from volt_core.contracts import ImageRequest, MtimePolicy, PutResult
-from volt_core.errors import AlreadyExists, UsageError
+from volt_core.errors import UsageError
 from volt_core.models.image import Image
 from volt_core.names import shown
 
@@ -146,18 +145,8 @@ def export(
         with shown_progress() as progress:
             images.export(name, sys.stdout.buffer, progress=progress)
         return
-    target = Path(path)
-    if target.exists():
-        raise AlreadyExists(f"Cannot export to {shown(path)}: it exists", hint="Choose another name, or remove it.")
-    partial = target.with_name(f"{target.name}.part")
-    try:
-        with shown_progress() as progress, partial.open("wb") as stream:
-            images.export(name, stream, progress=progress)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with shown_progress() as progress:
+        images.export_file(name, Path(path), progress=progress)
 
 
 def _say_stored(image: Image, result: PutResult) -> None:

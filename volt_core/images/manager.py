@@ -17,6 +17,7 @@ from volt_core.contracts.progress import SILENT
 from volt_core.errors import ConflictError, ImageNotFound, NotFoundError, UsageError
 from volt_core.images import records
 from volt_core.images.archive import open_archive, open_tar_stream
+from volt_core.images.outfile import open_new_file
 from volt_core.models.image import DEFAULT_PATH, Image, ImageConfig
 from volt_core.names import ImageName, parse_image_name, shown
 from volt_core.plugins import Plugins
@@ -122,6 +123,15 @@ class Images:
         image = self.get(text)
         progress.begin(f"exporting {image.name}", image.size)
         self._store().export_tar(image.digest, stream, progress=progress)
+
+    def export_file(self, text: str, path: Path, *, progress: Progress = SILENT) -> None:
+        """Write the image's tree as a new tar file, which appears when it is complete.
+
+        Raises :class:`~volt_core.errors.AlreadyExists` rather than replace anything.
+        """
+        image = self.get(text)
+        with open_new_file(path) as stream:
+            self.export(image.name, stream, progress=progress)
 
     def _find(self, name: ImageName) -> Image | None:
         if name.digest is None:
