@@ -12,10 +12,11 @@ import pytest
 
 from volt_cas import acl
 from volt_cas.objects import open_writer
+from volt_cas.record import DirectoryRecord, FifoEntry, Metadata
 from volt_cas.tar_format import Limits
 from volt_cas.tar_in import TarImport
 from volt_core.contracts import SILENT, EntryType, MtimePolicy, Ref
-from volt_core.errors import ArchiveInvalid
+from volt_core.errors import ArchiveInvalid, ObjectCorrupt
 
 REG, DIR, LNK, SYM, CHR, FIFO = b"0", b"5", b"1", b"2", b"3", b"6"
 
@@ -52,6 +53,8 @@ END = bytes(1024)
 PLAIN = header(b"good", data=b"content of the good file")
 SPARSE_1_0 = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", b"bomb")]
 
+LONG_ACL = b"u::rwx,g::r-x,m::rwx,o::---," + b",".join(b"u:%d:rwx" % user for user in range(9000))
+
 HOSTILE = {
     "dot dot": header(b"a/../../b"),
     "dot dot in the middle": header(b"a/../b"),
@@ -73,6 +76,7 @@ HOSTILE = {
     "a NUL in a target": pax([(b"linkpath", b"a\0b")]) + header(b"x", SYM),
     "a target of 5000 bytes": pax([(b"linkpath", b"t" * 5000)]) + header(b"x", SYM),
     "an attribute of 70000 bytes": pax([(b"SCHILY.xattr.user.x", b"v" * 70000)]) + header(b"x"),
+    "an ACL of 80000 bytes": pax([(b"SCHILY.acl.access", LONG_ACL)]) + header(b"x"),
     "an attribute with a long name": pax([(b"SCHILY.xattr.user." + b"n" * 300, b"")]) + header(b"x"),
     "a symlink to nothing": header(b"x", SYM),
     "a name of 300 bytes": pax([(b"path", b"n" * 300)]) + header(b"x"),
@@ -150,6 +154,17 @@ def import_with(store, data, **limits):
         return TarImport(writer, mtime=MtimePolicy.KEEP, progress=SILENT, limits=Limits(**limits)).run(io.BytesIO(data))
 
 
+def test_what_nobody_could_read_is_not_written(store):
+    store._layout.prepare()
+    large = Metadata(0o644, 0, 0, 0, 0, ((b"user.x", bytes(70000)),))
+    with open_writer(store._layout) as writer:
+        for entry in (FifoEntry(b"..", large), FifoEntry(b"x", large)):
+            with pytest.raises(ObjectCorrupt):
+                writer.add_record(DirectoryRecord((entry,)))
+        writer.publish()
+    assert store.usage().trees == 0
+
+
 def test_limits_hold(store):
     deep = header(b"a/b/c/d/e") + END
     for limits, data in (
@@ -160,6 +175,11 @@ def test_limits_hold(store):
         ({"header": 2048}, pax([(b"comment", b"x" * 3000)]) + PLAIN + END),
         ({"header": 2048}, pax([(b"comment", b"x")]) * 3 + PLAIN + END),
         ({"header": 2048}, pax([(b"k%d" % n, b"v" * 300) for n in range(3)], b"g") * 3 + PLAIN + END),
+        ({"metadata": 999}, pax([(b"SCHILY.xattr.user.x", b"v" * 999)]) + PLAIN + END),
+        ({"metadata": 999}, pax([(b"SCHILY.acl.access", LONG_ACL[:2000].rpartition(b",")[0])]) + PLAIN + END),
+        ({"metadata": 999}, header(b"x", SYM, target=b"t" * 99) * 10 + END),
+        ({"metadata": 999}, header(b"n" * 99) * 11 + END),
+        ({"metadata": 999}, header(b"n" * 99 + b"/x") * 11 + PLAIN + header(b"x" * 99, LNK, target=b"good") * 9 + END),
     ):
         with pytest.raises(ArchiveInvalid):
             import_with(store, data, **limits)
@@ -172,6 +192,9 @@ ENDLESS = {
     "an endless chain of headers": "CHAIN",
     "an endless sparse map": "header(b'p', b'S', sparse=bytes(96) + b'1') + EXTENSION",
     "global records without end": "GLOBAL",
+    "attributes without end": "ATTRIBUTES",
+    "targets without end": "TARGETS",
+    "hard links without end": "LINKS",
 }
 BOUNDED = """
 import resource, sys
@@ -185,6 +208,26 @@ header, pax = tars.header, tars.pax
 from volt_cas.store import CasStore
 from volt_core.errors import ArchiveInvalid
 
+class Members:
+    # Members that hold little content and much of something else; each has its own name.
+    def __init__(self, name):
+        self.left = tars.PLAIN if name == "LINKS" else b""
+        self.name = name
+        self.number = 0
+        deep = (b"d" * 200 + b"/") * 19
+        self.make = {{
+            "ATTRIBUTES": lambda name: attributes + header(name),
+            "TARGETS": lambda name: pax([(b"linkpath", b"t" * 4000)]) + header(name, b"2"),
+            "LINKS": lambda name: pax([(b"path", deep + name)]) + header(b"x", b"1", target=b"good"),
+        }}[name]
+    def read(self, size):
+        while len(self.left) < size:
+            self.number += 1
+            self.left += self.make(b"%d" % self.number)
+        data, self.left = self.left[:size], self.left[size:]
+        return data
+
+attributes = pax([(b"SCHILY.xattr.user.%d" % n, bytes(65000)) for n in range(60)])
 FILL = CHAIN = GLOBAL = EXTENSION = b""
 rest = {{
     "FILL": bytes(1 << 20),
@@ -206,10 +249,11 @@ class Endless:
 
 store = CasStore(Path(sys.argv[1]))
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
-resource.setrlimit(resource.RLIMIT_AS, (used + (128 << 20),) * 2)
-resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+members = name in ("ATTRIBUTES", "TARGETS", "LINKS")
+resource.setrlimit(resource.RLIMIT_AS, (used + ((600 if members else 128) << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (60 if members else 20,) * 2)
 try:
-    store.put_tar(Endless())
+    store.put_tar(Members(name) if members else Endless())
 except ArchiveInvalid as error:
     print(error)
 """
@@ -220,7 +264,8 @@ def test_headers_cannot_exhaust_memory(tmp_path, what):
     script = BOUNDED.format(folder=str(tmp_path), file=__file__, name=ENDLESS[what])
     argv = [sys.executable, "-c", script, str(tmp_path / "cas")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert "headers take more than" in done.stdout or "global records are too large" in done.stdout, done
+    refusals = ("headers take more than", "global records are too large", "names, targets and attributes take")
+    assert any(refusal in done.stdout for refusal in refusals), done
     assert done.returncode == 0
 
 

@@ -152,7 +152,10 @@ class Writer:
                 os.unlink(path, dir_fd=self._staging)
 
     def add_record(self, value: Record) -> bytes:
-        """Stage a record unless it is there; return its digest."""
+        """Stage a record unless it is there; return its digest.
+
+        Raises :class:`ObjectCorrupt` for one that nobody could read again.
+        """
         data = record.encode(value)
         digest = record.address(data)
         if digest in self._known_trees:
@@ -160,6 +163,7 @@ class Writer:
         self._known_trees.add(digest)
         if self._is_stored(digest, data):
             return digest
+        record.decode(data, digest)
         descriptor = os.open(_TREES + digest.hex().encode(), _CREATE, 0o600, dir_fd=self._staging)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(data)

@@ -38,6 +38,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Members, and directories that are only implied by a path."""
     content: int = 64 << 30
     """Bytes of all files together, holes included."""
+    metadata: int = 256 << 20
+    """Bytes of all names, targets and attributes together: they are in memory until the last member was read."""
     header: int = 4 << 20
     """Bytes of headers in front of one member: pax records, long names, sparse maps."""
     path: int = 4095

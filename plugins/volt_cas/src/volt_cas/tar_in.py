@@ -35,6 +35,7 @@ from volt_core.errors import ArchiveInvalid
 _MAX_NAME = 255
 _MAX_TARGET = 4095
 _MAX_XATTR = 65536
+_XATTR_COST = 128  # bytes of memory beside name and value
 _SHOWN = 200  # bytes of a hostile name in a message
 _IMPLIED = Metadata(0o755, 0, 0, 0, 0)
 _SCHILY = b"SCHILY.xattr."
@@ -67,6 +68,7 @@ class TarImport:
         self._root = _Folder(_IMPLIED)
         self._entries = 0
         self._content = 0
+        self._held = 0
         self._shared: dict[int, Node] = {}
         self._notes = Notes()
         self._devices = 0
@@ -105,7 +107,7 @@ class TarImport:
             return
         if isinstance(old, _Folder) and old.children:
             raise refused(member, "it would take the place of a directory that is not empty")
-        self._count_entry(member)
+        self._count_entry(name, member)
         folder.children[name] = self._new(reader, member, metadata, name)
 
     def _new(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> _Folder | Node:
@@ -119,6 +121,7 @@ class TarImport:
             case "l":
                 if not 0 < len(member.linkname) <= _MAX_TARGET or b"\0" in member.linkname:
                     raise refused(member, "its target is empty, too long, or holds a NUL")
+                self._hold(len(member.linkname), member)
                 return SymlinkEntry(name, msgspec.structs.replace(metadata, mode=0o777, xattrs=()), member.linkname)
             case "p":
                 return FifoEntry(name, metadata)
@@ -154,6 +157,8 @@ class TarImport:
             found = found.children.get(part) if isinstance(found, _Folder) else None
         if found is None or isinstance(found, _Folder):
             raise refused(member, f"its hard-link target '{_shown(member.linkname)}' is no earlier file of the archive")
+        # A hard-link group names its members by their whole paths.
+        self._hold(len(member.name) + len(member.linkname), member)
         self._shared[id(found)] = found
         return found
 
@@ -163,7 +168,7 @@ class TarImport:
         for part in parts:
             child = folder.children.get(part)
             if child is None:
-                self._count_entry(member)
+                self._count_entry(part, member)
                 child = folder.children[part] = _Folder(_IMPLIED)
             elif not isinstance(child, _Folder):
                 what = "a symlink" if isinstance(child, SymlinkEntry) else "something that is no directory"
@@ -187,10 +192,17 @@ class TarImport:
             raise refused(member, "a name is too long")
         return parts
 
-    def _count_entry(self, member: Member) -> None:
+    def _count_entry(self, name: bytes, member: Member) -> None:
+        self._hold(len(name), member)
         self._entries += 1
         if self._entries > self._limits.entries:
             raise refused(member, f"the archive has more than {self._limits.entries} entries")
+
+    def _hold(self, size: int, member: Member) -> None:
+        """Count what stays in memory until the end. What a later member replaces is not given back."""
+        self._held += size
+        if self._held > self._limits.metadata:
+            raise refused(member, f"its names, targets and attributes take more than {self._limits.metadata} bytes")
 
     def _metadata(self, member: Member) -> Metadata:
         xattrs = self._xattrs(member) if member.extensions else ()
@@ -212,6 +224,10 @@ class TarImport:
                 found[pair[0]] = pair[1]
             else:
                 self._notes.add(f"attributes '{name.partition('.')[0]}.*'", member.name)
+        for name, value in found.items():
+            if len(value) > _MAX_XATTR:
+                raise refused(member, f"its attribute '{_shown(name)}' has more than {_MAX_XATTR} bytes")
+            self._hold(len(name) + len(value) + _XATTR_COST, member)
         return tuple(sorted(found.items()))
 
     def _add_acl(self, found: dict[bytes, bytes], name: str, text: bytes, member: Member) -> None:
@@ -266,8 +282,8 @@ def _decode_xattr(key: bytes, value: bytes, member: Member) -> tuple[bytes, byte
             raise refused(member, f"its attribute '{_shown(name)}' is damaged") from error
     else:
         return None
-    if not 0 < len(name) <= _MAX_NAME or b"\0" in name or len(value) > _MAX_XATTR:
-        raise refused(member, "an extended attribute has an impossible name or size")
+    if not 0 < len(name) <= _MAX_NAME or b"\0" in name:
+        raise refused(member, "an extended attribute has an impossible name")
     return name, value
 
 
