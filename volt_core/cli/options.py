@@ -10,7 +10,27 @@ from typing import Any, get_type_hints
 import typer
 
 from volt_core.cli.exits import STATUS_OF_FAILURE, own_failures
+from volt_core.config import MAX_SECONDS
 from volt_core.models.outcome import VOLT_FAILED
+from volt_core.names import shown
+
+
+def number_up_to(most: float) -> Callable[[str], float]:
+    """Return a parser of numbers from 0 to `most`; a range of the library's would let NaN through."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{shown(text)} is not a number") from error
+        if not 0 <= number <= most:
+            raise typer.BadParameter(f"{shown(text)} is not in the range 0 to {most:g}")
+        return number
+
+    return parse
+
+
+seconds = number_up_to(MAX_SECONDS)
 
 
 def takes(request: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

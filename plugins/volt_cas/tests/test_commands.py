@@ -82,6 +82,22 @@ def test_options_of_build(volt, source):
     assert [entry["mtime"]["seconds"] for entry in entries if entry["type"] == "f"] == [0]
 
 
+def test_the_settings_hold_where_no_option_is_given(volt, source):
+    volt("config", "set", "mtime", "clamp")
+    volt("cas", "build", source, "--ref", "x")
+    entries = json.loads(volt("cas", "ls", "-R", "x", "--json")[1])["items"]
+    assert {entry["mtime"]["seconds"] for entry in entries if entry["type"] == "f"} == {0}
+    volt("cas", "build", source, "--ref", "y", "--mtime", "keep")
+    entries = json.loads(volt("cas", "ls", "-R", "y", "--json")[1])["items"]
+    assert 0 not in {entry["mtime"]["seconds"] for entry in entries if entry["type"] == "f"}
+    (source / "sub/file").write_text("no ref reaches this")
+    volt("cas", "build", source)
+    assert "Would remove 0 objects" in volt("cas", "gc", "--dry-run")[2]
+    volt("config", "set", "gc_grace", "0")
+    assert "Would remove 1 objects" in volt("cas", "gc", "--dry-run")[2]
+    assert "Would remove 0 objects" in volt("cas", "gc", "--dry-run", "--grace", "60")[2]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [

@@ -14,6 +14,7 @@ import typer
 from volt_cas import below
 from volt_core.cli.exits import leave, say, warn
 from volt_core.cli.lazy import new_app
+from volt_core.cli.options import seconds
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, moment, print_json, print_table, size
 from volt_core.cli.session import volt_of
@@ -53,19 +54,20 @@ def build(
     ] = None,
     one_file_system: Annotated[bool, typer.Option("--one-file-system", "-x", help="Stay on one file system.")] = False,
     mtime: Annotated[
-        MtimePolicy, typer.Option("--mtime", help="Keep modification times, or clamp those of files to 0.")
-    ] = MtimePolicy.KEEP,
+        MtimePolicy | None,
+        typer.Option("--mtime", help="Keep modification times, or clamp those of files to 0; else as configured."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a directory as a tree and print its digest."""
-    store = volt_of(ctx).store
+    volt = volt_of(ctx, mtime=mtime)
     with shown_progress() as progress:
-        result = store.put_directory(
+        result = volt.store.put_directory(
             directory,
             ref=Ref(name=ref, digest="") if ref else None,
             exclude=exclude or (),
             one_file_system=one_file_system,
-            mtime=mtime,
+            mtime=MtimePolicy(volt.config.values.mtime),
             progress=progress,
         )
     _say_notes(result.notes)
@@ -160,12 +162,15 @@ def gc(
         bool, typer.Option("--dry-run", "-n", help="Say what would go and why; remove nothing.")
     ] = False,
     grace: Annotated[
-        float, typer.Option("--grace", metavar="SECONDS", min=0, help="Keep what is younger than this.")
-    ] = 3600.0,
+        float | None,
+        typer.Option("--grace", metavar="SECONDS", parser=seconds, help="Keep what is younger; else as configured."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Remove what no ref reaches."""
-    report = volt_of(ctx).store.gc(dry_run=dry_run, grace=grace)
+    volt = volt_of(ctx, gc_grace=grace)
+    grace = volt.config.values.gc_grace
+    report = volt.store.gc(dry_run=dry_run, grace=grace)
     if as_json:
         print_json("cas-gc", report)
         return
