@@ -25,8 +25,10 @@ _NOT_SETTINGS = frozenset(
     {ROOT_VARIABLE, "VOLT_NATIVE", "VOLT_DISABLE_PLUGINS", "VOLT_TRACE_HOOKS", "VOLT_DEBUG"},
 )
 
+MAX_SECONDS = 100_000_000.0
+"""Three years: more is a slip, and far below what the clocks and waits of the system take."""
 
-_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,6 +66,12 @@ def test_the_environment_is_converted_and_names_the_variable(paths):
         Config(paths, {"VOLT_STOP_TIMEOUT": "soon"})
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e9"])
+def test_a_time_has_an_end(paths, value):
+    with pytest.raises(InvalidConfig, match="'stop_timeout' in environment variable VOLT_STOP_TIMEOUT"):
+        Config(paths, {"VOLT_STOP_TIMEOUT": value})
+
+
 def test_variables_that_are_no_settings_are_left_alone(paths):
     environ = {"VOLT_ROOT": "/x", "VOLT_NATIVE": "c", "VOLT_DISABLE_PLUGINS": "a", "VOLT_SOMETHING": "1", "VOLT_": ""}
     assert all(setting.origin == "default" for setting in Config(paths, environ).settings())
@@ -78,6 +84,8 @@ def test_variables_that_are_no_settings_are_left_alone(paths):
         ("xyz: 1\n", "Unknown setting 'xyz' in ", "Known settings: backend, gc_grace, mirror"),
         ("stop_timeout: soon\n", "Bad value for 'stop_timeout' in ", "Given was 'soon'."),
         ("stop_timeout: -1\n", "Bad value for 'stop_timeout' in ", "Given was '-1'."),
+        ("stop_timeout: .inf\n", "Bad value for 'stop_timeout' in ", "Given was 'inf'."),
+        ("gc_grace: 1e300\n", "Bad value for 'gc_grace' in ", "Given was '1e+300'."),
         ("stop_timeout: .nan\n", "Bad value for 'stop_timeout' in ", "Given was 'nan'."),
         ("stop_timeout: [1]\n", "Bad value for 'stop_timeout' in ", "Given was '[1]'."),
         ("backend: 5\n", "Bad value for 'backend' in ", "Given was '5'."),

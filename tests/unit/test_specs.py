@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from volt_core.errors import InvalidSpec
 from volt_core.models.image import Image, ImageConfig
 from volt_core.models.mount import Mount
 from volt_core.models.network import PublishedPort
+from volt_core.models.resources import Resources
 from volt_core.workloads.specs import (
     DEFAULT_PATH,
     ContainerOptions,
@@ -67,7 +70,10 @@ MOUNTS = (Mount(source="/a", target="/data"), Mount(source="/b", target="/data")
         ({"mounts": MOUNTS}, {"cmd": ("x",)}, "Two mounts have the target '/data'"),
         ({"stop_signal": "SIGNOPE"}, {"cmd": ("x",)}, "Unknown signal 'SIGNOPE'"),
         ({}, {"cmd": ("x",), "stop_signal": "99"}, "Unknown signal '99'"),
-        ({"stop_timeout": -1.0}, {"cmd": ("x",)}, "The stop timeout is negative"),
+        ({"stop_timeout": -1.0}, {"cmd": ("x",)}, "The stop timeout -1 is not in the range 0 to 1e"),
+        ({"stop_timeout": math.inf}, {"cmd": ("x",)}, "The stop timeout inf is not"),
+        ({"stop_timeout": math.nan}, {"cmd": ("x",)}, "The stop timeout nan is not"),
+        ({"resources": Resources(cpu_quota=math.inf)}, {"cmd": ("x",)}, "The limit of CPU time is no number"),
         ({}, {"cmd": ("x",), "env": ("=x",)}, "Invalid environment variable '=x'"),
     ],
 )

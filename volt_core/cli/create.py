@@ -12,7 +12,7 @@ import typer
 
 from volt_core.api import Volt
 from volt_core.cli.exits import leave, say
-from volt_core.cli.options import ends_as_its_command, takes
+from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, takes
 from volt_core.cli.session import volt_of
 from volt_core.cli.terminal import attached_streams
 from volt_core.errors import BackendError, UsageError, WorkloadNotFound
@@ -28,6 +28,8 @@ from volt_core.workloads.specs import (
     parse_port,
     parse_size,
 )
+
+_MAX_CORES = 100_000
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="NAME[:TAG] or NAME@sha256:DIGEST.", show_default=False)]
 Command = Annotated[list[str] | None, typer.Argument(help="Command to run.", metavar="[CMD]...", show_default=False)]
@@ -48,13 +50,19 @@ Backend = Annotated[
 Hostname = Annotated[str, typer.Option("--hostname", metavar="NAME", help="Host name inside.")]
 Label = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Attach a label.")]
 Memory = Annotated[str, typer.Option("--memory", "-m", metavar="SIZE", help="Limit memory, for example 512M.")]
-Cpus = Annotated[float, typer.Option("--cpus", metavar="CORES", help="Limit CPU time.", show_default=False, min=0)]
+Cpus = Annotated[
+    float,
+    typer.Option(
+        "--cpus", metavar="CORES", help="Limit CPU time.", show_default=False, parser=number_up_to(_MAX_CORES)
+    ),
+]
 PidsLimit = Annotated[
     int, typer.Option("--pids-limit", metavar="N", help="Limit processes.", show_default=False, min=0)
 ]
 StopSignal = Annotated[str, typer.Option("--stop-signal", metavar="SIGNAL", help="Signal that asks it to end.")]
 StopTimeout = Annotated[
-    float | None, typer.Option("--stop-timeout", metavar="SECONDS", help="Time to end in before it is killed.", min=0)
+    float | None,
+    typer.Option("--stop-timeout", metavar="SECONDS", help="Time to end in before it is killed.", parser=seconds),
 ]
 
 

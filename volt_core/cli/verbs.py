@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from volt_core.cli.exits import Failures
+from volt_core.cli.options import seconds
 from volt_core.cli.render import moment
 from volt_core.cli.session import volt_of
 from volt_core.contracts import LogRecord
@@ -21,7 +22,9 @@ from volt_core.names import shown
 Names = Annotated[list[str], typer.Argument(help="Names of workloads.", metavar="NAME...", show_default=False)]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", "--time", "-t", metavar="SECONDS", help="Time to end in; 0 kills at once.", min=0),
+    typer.Option(
+        "--timeout", "--time", "-t", metavar="SECONDS", help="Time to end in; 0 kills at once.", parser=seconds
+    ),
 ]
 
 
@@ -80,7 +83,7 @@ def wait(
     ctx: typer.Context,
     names: Names,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after that time.", min=0)
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after that time.", parser=seconds)
     ] = None,
 ) -> None:
     """Wait until workloads end, and print their exit codes."""

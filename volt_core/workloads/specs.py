@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from volt_core.config import MAX_SECONDS
 from volt_core.errors import InvalidSpec
 from volt_core.models.image import DEFAULT_PATH, Image
 from volt_core.models.mount import Mount
@@ -58,8 +60,13 @@ def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSp
             raise InvalidSpec(f"Two mounts have the target {shown(target)}", hint="Leave one out.")
     stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
     parse_signal(stop_signal)
-    if options.stop_timeout < 0:
-        raise InvalidSpec("The stop timeout is negative", hint="Give it in seconds; 0 kills at once.")
+    if not 0 <= options.stop_timeout <= MAX_SECONDS:
+        raise InvalidSpec(
+            f"The stop timeout {options.stop_timeout:g} is not in the range 0 to {MAX_SECONDS:g}",
+            hint="Give it in seconds; 0 kills at once.",
+        )
+    if not math.isfinite(options.resources.cpu_quota or 0):
+        raise InvalidSpec("The limit of CPU time is no number", hint="Give it in cores: 0.5, 2.")
     return ContainerSpec(
         image=image.name,
         root=image.digest,
