@@ -119,6 +119,29 @@ def test_the_root_is_a_private_copy_in_which_nothing_is_left(bench: Workbench, b
     assert expected <= found
 
 
+@pytest.mark.parametrize("exists", [True, False], ids=["a file", "nothing"])
+def test_a_link_in_place_of_a_network_file_leads_no_start_to_the_host(
+    bench: Workbench, tmp_path: Path, exists: bool
+) -> None:
+    victim = tmp_path / "victim"
+    if exists:
+        victim.write_text("precious")
+    workload = bench.start(("ln", "-sf", str(victim), "/etc/hosts"))
+    assert bench.backend.wait(workload, bench.patience).code == 0
+    assert (bench.folder(workload) / "etc/hosts").is_symlink()
+    bench.backend.start(workload)
+    bench.backend.wait(workload, bench.patience)
+    assert (victim.read_text() == "precious") if exists else not victim.exists()
+
+
+def test_a_directory_in_place_of_a_network_file_is_replaced(bench: Workbench) -> None:
+    workload = bench.start(("sh", "-c", "test -f /etc/hosts && rm /etc/hosts && mkdir -p /etc/hosts/x"))
+    for _ in range(2):
+        assert bench.backend.wait(workload, bench.patience).code == 0
+        bench.backend.start(workload)
+    bench.backend.wait(workload, bench.patience)
+
+
 def test_network_files_are_copies_of_the_hosts(bench: Workbench) -> None:
     before = Path("/etc/hosts").read_bytes()
     shown = sh(bench, "echo 192.0.2.1 evil >> /etc/hosts; cat /etc/hosts /etc/hostname", hostname="box")

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from volt_core import fs
 from volt_core.errors import InvalidSpec
 from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec
@@ -64,13 +65,20 @@ def prepare_layout(folder: Path, spec: ContainerSpec, hostname: str) -> None:
     for parent in ("etc", "places", TEMPORARY):
         (folder / parent).mkdir(exist_ok=True)
     for name, content in _network_files(hostname).items():
-        (folder / "etc" / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+        _replace(folder / "etc" / name, content)
     if spec.read_only:
         for number in range(len(_WRITABLE)):
             _place(folder, "tmp", number).mkdir(exist_ok=True)
     for number, mount in enumerate(spec.mounts):
         if mount.read_only:
             _make_place(_place(folder, "mount", number), is_directory=os.path.isdir(mount.source))
+
+
+def _replace(path: Path, content: str) -> None:
+    """Make the file anew: a container may have put a link to the host, or a directory, in its place."""
+    if path.is_dir() and not path.is_symlink():
+        fs.remove_tree(path)
+    fs.write_atomic(path, content.encode("utf-8", "surrogateescape"), durable=False)
 
 
 def _place(folder: Path, kind: str, number: int) -> Path:
