@@ -46,6 +46,15 @@ def test_what_the_image_does_not_know_is_refused(root: Path, user: str) -> None:
         find_identity(root, user)
 
 
+def test_numbers_of_any_length_are_refused_or_passed_over(root: Path) -> None:
+    with (root / "etc/passwd").open("a") as file:
+        file.write(f"long:x:{'1' * 5000}:0::/long:\n")
+    with pytest.raises(InvalidSpec):
+        find_identity(root, "long")
+    with pytest.raises(InvalidSpec):
+        find_identity(root, "1" * 5000)
+
+
 def test_an_image_without_users_has_root(tmp_path: Path) -> None:
     assert find_identity(tmp_path, "") == Identity(0, 0, "/root")
     assert find_identity(tmp_path, "12:34") == Identity(12, 34, "/")

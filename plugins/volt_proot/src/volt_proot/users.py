@@ -68,7 +68,7 @@ def _find_line(root: Path, path: str, wanted: str, *, fields: int) -> list[str] 
 
 def _is_number(text: str) -> bool:
     # Ids are 32 bits wide, and the last one means "none".
-    return text.isascii() and text.isdigit() and int(text) < 2**32 - 1
+    return len(text) <= 10 and text.isascii() and text.isdigit() and int(text) < 2**32 - 1
 
 
 def _read_inside(root: Path, path: str) -> str:
