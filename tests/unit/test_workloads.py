@@ -32,6 +32,7 @@ from volt_core.models.network import PublishedPort
 from volt_core.models.resources import Resources
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Status, VmSpec
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
+from volt_core.testing.runs import Host
 from volt_core.testing.workbench import Pipes, background
 from volt_core.workloads import Workloads
 
@@ -477,6 +478,35 @@ class TestDamage:
         workloads.create("web", spec())
         notes = {item.workload.name: item.status.note for item in workloads.all()}
         assert notes == {"guest": "dummy-vm: ZeroDivisionError: division by zero", "web": ""}
+
+    @pytest.fixture
+    def strict(self, make):
+        class Strict(DummyContainer):
+            def status(self, workload):
+                if workload.name == "web":
+                    raise StateCorrupt("Outcome of 'web' is damaged")
+                return super().status(workload)
+
+        return make(Strict)
+
+    def test_one_whose_status_cannot_be_told_hides_no_other(self, strict, spec):
+        for name in ("web", "sound"):
+            strict.create(name, spec())
+        strict.start("sound")
+        notes = {item.workload.name: (item.status.status, item.status.note) for item in strict.all()}
+        damaged = (Status.FAILED, "Outcome of 'web' is damaged.")
+        assert notes == {"web": damaged, "sound": (Status.RUNNING, "")}
+        strict.delete("sound", force=True)
+
+    def test_one_whose_status_cannot_be_told_is_stopped_and_deleted_by_force(self, strict, make, paths, store, spec):
+        strict.create("web", spec())
+        make().start("web")
+        run = Host.runs[paths.workload(Kind.CONTAINER, "web")]
+        with pytest.raises(StateCorrupt):
+            strict.delete("web")
+        strict.delete("web", force=True)
+        assert not run.active
+        assert left(paths, store) == []
 
 
 class TestSweep:

@@ -16,7 +16,7 @@ import msgspec
 
 from volt_core import run
 from volt_core.contracts.backend import StatsSample, Streams
-from volt_core.errors import BackendError, StateCorrupt, TimedOut, VoltError, WrongState
+from volt_core.errors import BackendError, StateCorrupt, StateError, TimedOut, VoltError, WrongState
 from volt_core.models.outcome import VOLT_FAILED, Outcome
 from volt_core.models.workload import Status, WorkloadStatus
 from volt_core.supervisor import control, processes
@@ -97,7 +97,7 @@ class Supervised:
             raise self._start_error(launch, answer, began)
         if not self._folder.joinpath(RECORD_FILE).exists():
             raise self._crash()
-        return self._lost_outcome()
+        return _lost(self._find_record(), self._lost_reason())
 
     def exec(self, process: Process, streams: Streams) -> Outcome:
         """Run one more process under the same supervisor with the caller's streams, and wait for it."""
@@ -121,7 +121,12 @@ class Supervised:
     def status(self) -> WorkloadStatus:
         """Tell what is true now from two small files and ``/proc``."""
         record = self._find_record()
-        outcome = OUTCOMES.find(self._folder / OUTCOME_FILE)
+        try:
+            outcome = OUTCOMES.find(self._folder / OUTCOME_FILE)
+        except StateError as error:
+            if record is None or not _is_running(record):
+                return _failed(_lost(record, error.brief))
+            outcome = None  # of a former run: what runs now is yet to write its own
         if record is None or (outcome is not None and outcome.invocation == record.invocation):
             if outcome is None:
                 return WorkloadStatus(status=Status.CREATED)
@@ -131,8 +136,7 @@ class Supervised:
             )
         if _is_running(record):
             return WorkloadStatus(status=Status.RUNNING, pid=record.payload_pid, started=record.started)
-        lost = self._lost_outcome()
-        return WorkloadStatus(status=Status.FAILED, started=record.started, outcome=lost, note=lost.reason)
+        return _failed(_lost(record, self._lost_reason()))
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the payload's first process. Raises :class:`WrongState` if it is not running."""
@@ -262,21 +266,28 @@ class Supervised:
             # Not synced to disk on purpose: after a power cut it may be empty, and nothing runs.
             return None
 
-    def _lost_outcome(self) -> Outcome:
-        record = self._find_record()
+    def _lost_reason(self) -> str:
         crash = self._folder / CRASH_FILE
         cause = "its supervisor was killed or the machine went down"
         if crash.exists() and crash.stat().st_size:
             cause = f"its supervisor failed, see {crash}"
-        return Outcome(
-            result="lost",
-            reason=f"{cause}; {self._advice()}",
-            started=record.started if record else 0,
-            invocation=record.invocation if record else "",
-        )
+        return f"{cause}; {self._advice()}"
 
     def _advice(self) -> str:
         return f"'volt start {self._name}' and 'volt delete {self._name}' first end what it left"
+
+
+def _lost(record: SupervisorRecord | None, reason: str) -> Outcome:
+    return Outcome(
+        result="lost",
+        reason=reason,
+        started=record.started if record else 0,
+        invocation=record.invocation if record else "",
+    )
+
+
+def _failed(outcome: Outcome) -> WorkloadStatus:
+    return WorkloadStatus(status=Status.FAILED, started=outcome.started, outcome=outcome, note=outcome.reason)
 
 
 def _is_running(record: SupervisorRecord) -> bool:

@@ -205,7 +205,7 @@ class Workloads:
                     raise
                 self._delete_unusable(name)
             else:
-                if backend.status(workload).status.active:
+                if self._may_be_active(workload, backend, force=force):
                     if not force:
                         raise WrongState(
                             f"Cannot delete {workload.kind} '{name}': it is running",
@@ -214,6 +214,14 @@ class Workloads:
                     backend.stop(workload, 0)
                 self._delete(workload, backend)
         self._update_index()
+
+    def _may_be_active(self, workload: Workload, backend: Backend, *, force: bool) -> bool:
+        try:
+            return backend.status(workload).status.active
+        except StateError:
+            if not force:
+                raise
+            return True
 
     def _delete(self, workload: Workload, backend: Backend) -> None:
         backend.delete(workload)
@@ -268,16 +276,21 @@ class Workloads:
                 damaged.append(found)
         listed = []
         for name, workloads in by_backend.items():
-            try:
-                statuses = self._instance(self._plugins.backend(name)).statuses(workloads)
-                listed += [Listed(workload=workload, status=statuses[workload.name]) for workload in workloads]
-            except Exception as error:  # the plugin boundary: one backend must not hide the workloads of the others
-                note = str(error) if isinstance(error, VoltError) else f"{name}: {type(error).__name__}: {error}"
-                broken = WorkloadStatus(status=Status.FAILED, note=note)
-                listed += [Listed(workload=workload, status=broken) for workload in workloads]
+            listed += self._statuses(name, workloads)
         listed = [item for item in listed if not self._remove_if_due(item)]
         listed.sort(key=lambda item: (item.workload.kind, item.workload.name))
         return Survey(listed=listed, damaged=damaged)
+
+    def _statuses(self, name: str, workloads: Sequence[Workload]) -> list[Listed]:
+        """Ask one backend for all of its workloads, and one by one if that fails: one must not hide the others."""
+        try:
+            statuses = self._instance(self._plugins.backend(name)).statuses(workloads)
+            return [Listed(workload=workload, status=statuses[workload.name]) for workload in workloads]
+        except Exception as error:  # the plugin boundary
+            if len(workloads) > 1:
+                return [listed for workload in workloads for listed in self._statuses(name, [workload])]
+            note = str(error) if isinstance(error, VoltError) else f"{name}: {type(error).__name__}: {error}"
+            return [Listed(workload=workloads[0], status=WorkloadStatus(status=Status.FAILED, note=note))]
 
     def _remove_if_due(self, item: Listed) -> bool:
         name, status = item.workload.name, item.status.status

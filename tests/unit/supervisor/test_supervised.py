@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from volt_core.contracts import Streams
@@ -19,7 +21,18 @@ from volt_core.models.workload import Status
 from volt_core.supervisor import control, processes
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
-from volt_core.supervisor.model import MARKER, Ended, Exec, Launch, Process, Watch
+from volt_core.supervisor.model import (
+    MARKER,
+    STATUS_FD,
+    Ended,
+    Exec,
+    Launch,
+    Process,
+    Resize,
+    Signal,
+    Stop,
+    Watch,
+)
 from volt_core.testing.workbench import Pipes
 
 
@@ -45,6 +58,14 @@ class Workload:
     def start(self, *argv: str, **options: object) -> None:
         self.supervised.start(self.launch(*argv, **options))
 
+    def supervisor(self) -> int:
+        """The process that looks after it."""
+        pid = self.supervised.status().pid
+        assert pid is not None
+        stat = processes.find_stat(pid)
+        assert stat is not None
+        return stat.parent
+
     def log(self) -> list[bytes]:
         return [record.data for record in read_log(self.folder / "log")]
 
@@ -62,6 +83,23 @@ def test_the_exit_code(workload: Workload, code: int) -> None:
     outcome = workload.supervised.wait(20)
     assert (outcome.code, outcome.signal, outcome.result) == (code, None, "exited")
     assert sorted(workload.log()) == [b"error", b"out"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"schema": 99}'])
+def test_a_damaged_outcome_is_one_that_is_lost(workload: Workload, damage: bytes) -> None:
+    workload.start("sh", "-c", "exit 0")
+    workload.supervised.wait(20)
+    (workload.folder / "outcome.json").write_bytes(damage)
+    while (status := workload.supervised.status()).status is Status.RUNNING:
+        time.sleep(0.01)  # the supervisor itself is about to end
+    assert status.status is Status.FAILED
+    assert "outcome.json" in status.note
+    assert workload.supervised.wait(1).result == "lost"
+    workload.start("sleep", "1000")
+    (workload.folder / "outcome.json").write_bytes(damage)
+    assert workload.supervised.status().status is Status.RUNNING
+    workload.supervised.stop(signal.SIGTERM, 5)
+    assert workload.supervised.wait(1).signal == signal.SIGTERM
 
 
 def test_the_signal(workload: Workload) -> None:
@@ -97,19 +135,45 @@ def test_a_log_that_cannot_be_written_is_said_at_the_start(workload: Workload) -
         workload.start("true")
 
 
-@pytest.mark.parametrize("nonsense", [b"\xc1nonsense", b"\x80", None], ids=["no msgpack", "no request", "no streams"])
+def exec_what_is_described_wrongly(connection: control.Connection) -> None:
+    memfd = control.to_memfd(Process(argv=(b"true",), size=(70_000, 80)))
+    connection.send(Exec(), (memfd, 0))
+    os.close(memfd)
+
+
+def exec_from_a_pipe(connection: control.Connection) -> None:
+    read, write = os.pipe()
+    connection.send(Exec(), (read, 0, 1, 2))
+    os.close(read)
+    os.close(write)
+
+
+BAD_REQUESTS: dict[str, Callable[[control.Connection], object]] = {
+    "no msgpack": lambda bad: bad.sock.send(b"\xc1nonsense"),
+    "no request": lambda bad: bad.sock.send(b"\x80"),
+    "nested deeply": lambda bad: bad.sock.send(b"\x82\xa1x" + b"\x91" * 50_000),
+    "no descriptors": lambda bad: bad.send(Exec()),
+    "an exec from a pipe": exec_from_a_pipe,
+    "an exec that is described wrongly": exec_what_is_described_wrongly,
+    "no signal": lambda bad: bad.send(Signal(number=9999)),
+    "every process": lambda bad: bad.send(Signal(number=0)),
+    "a huge terminal": lambda bad: bad.send(Resize(rows=70_000, columns=80)),
+    "a stop with no signal": lambda bad: bad.send(Stop(signal=9999, timeout=1.0)),
+    "a stop in the past": lambda bad: bad.send(Stop(signal=15, timeout=-1.0)),
+    "a stop at no time": lambda bad: bad.send(Stop(signal=15, timeout=float("nan"))),
+}
+
+
+@pytest.mark.parametrize("request_badly", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_what_is_no_request_costs_its_sender_the_connection_and_nobody_else(
-    workload: Workload, nonsense: bytes | None
+    workload: Workload, request_badly: Callable[[control.Connection], object]
 ) -> None:
     workload.start("sleep", "1000")
     bad, good = control.find_supervisor(workload.folder), control.find_supervisor(workload.folder)
     assert bad is not None
     assert good is not None
     with contextlib.closing(bad), contextlib.closing(good):
-        if nonsense is None:
-            bad.send(Exec())
-        else:
-            bad.sock.send(nonsense)
+        request_badly(bad)
         bad.sock.settimeout(20)
         assert bad.receive_answer() is None
         good.send(Watch())
@@ -118,6 +182,63 @@ def test_what_is_no_request_costs_its_sender_the_connection_and_nobody_else(
         answer = good.receive_answer()
         assert isinstance(answer, Ended)
         assert answer.outcome == workload.supervised.status().outcome
+
+
+@pytest.mark.parametrize("where", ["argv", "env", "cwd"])
+def test_a_nul_in_an_exec_fails_that_exec_alone(workload: Workload, where: str) -> None:
+    workload.start("sleep", "1000")
+    good = Process.of(["true"], {"PATH": os.environ["PATH"]})
+    bad = {"argv": (b"echo", b"a\0b"), "env": ((b"A", b"a\0b"),), "cwd": "/a\0b"}[where]
+    with Pipes() as pipes, pytest.raises(BackendError, match="null"):
+        workload.supervised.exec(msgspec.structs.replace(good, **{where: bad}), pipes.streams)
+    with Pipes() as pipes:
+        assert workload.supervised.exec(good, pipes.streams).code == 0
+
+
+def test_more_clients_than_descriptors_cost_themselves_alone(workload: Workload) -> None:
+    workload.start("sleep", "1000")
+    supervisor = workload.supervisor()
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (24, 24))
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            client = control.find_supervisor(workload.folder)
+            assert client is not None
+            stack.callback(client.close)
+        client.sock.settimeout(20)
+        assert client.receive_answer() is None
+        assert workload.supervised.status().status is Status.RUNNING
+    workload.supervised.stop(signal.SIGTERM, 10)
+    outcome = workload.supervised.status().outcome
+    assert outcome is not None
+    assert outcome.signal == signal.SIGTERM
+
+
+def test_a_supervisor_that_cannot_go_on_ends_the_workload_and_says_why(workload: Workload) -> None:
+    """Its loop fails in whatever way: here it has no descriptor left to look at the processes with."""
+    workload.start("sh", "-c", "sleep 1000 & exec sleep 1000")
+    supervisor = workload.supervisor()
+    watcher = control.find_supervisor(workload.folder)
+    assert watcher is not None
+    with contextlib.closing(watcher):
+        watcher.send(Watch())
+        time.sleep(0.2)
+        used = set(map(int, os.listdir(f"/proc/{supervisor}/fd")))
+        free = min(set(range(100)) - used)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (free, free))
+        workload.supervised.send_signal(signal.SIGKILL)
+        watcher.sock.settimeout(20)
+        answer = watcher.receive_answer()
+    assert isinstance(answer, Ended)
+    assert answer.outcome == workload.supervised.status().outcome
+    assert processes.leftovers(workload.id) == []
+    assert "Too many open files" in (workload.folder / "supervisor.err").read_text()
+
+
+def test_a_status_line_that_is_none_is_passed_over(workload: Workload) -> None:
+    script = "echo pid $$ >&$0; echo exit zero >&$0; echo nonsense >&$0; echo signal >&$0; echo exit 5 >&$0"
+    workload.start("bash", "-c", script, STATUS_FD)
+    outcome = workload.supervised.wait(20)
+    assert (outcome.code, outcome.result) == (5, "exited")
 
 
 def test_its_socket_is_the_owners(workload: Workload) -> None:
@@ -168,9 +289,7 @@ def test_a_supervisor_that_fails_says_where_to_look(workload: Workload) -> None:
     (workload.folder / "supervisor.err").write_text("Traceback")
     pid = workload.supervised.status().pid
     assert pid is not None
-    stat = processes.find_stat(pid)
-    assert stat is not None
-    os.kill(stat.parent, signal.SIGKILL)
+    os.kill(workload.supervisor(), signal.SIGKILL)
     while workload.supervised.status().status is Status.RUNNING:
         time.sleep(0.01)
     assert "supervisor.err" in workload.supervised.status().note
