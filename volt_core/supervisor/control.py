@@ -11,6 +11,7 @@ import array
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -151,7 +152,12 @@ def to_memfd(message: msgspec.Struct) -> int:
 
 
 def from_memfd(fd: int, model: type[_T]) -> _T:
-    """Read the message that :func:`to_memfd` wrote, and close `fd`."""
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return msgspec.msgpack.decode(file.read(), type=model)
+    """Read the message that :func:`to_memfd` wrote, and close `fd`. Raises msgspec.DecodeError for what is none."""
+    try:
+        info = os.fstat(fd)
+        # Anything else could block, or never end.
+        if not stat.S_ISREG(info.st_mode):
+            raise msgspec.DecodeError("it is in no memfd")
+        return msgspec.msgpack.decode(os.pread(fd, info.st_size, 0), type=model)
+    finally:
+        os.close(fd)

@@ -53,7 +53,8 @@ class Job:
         self._killed = False
         try:
             self._spawn(list(streams))
-        except (OSError, BackendUnavailable) as error:
+        # ValueError: an argument, a variable or the directory holds a NUL.
+        except (OSError, ValueError, BackendUnavailable) as error:
             self._fail(VOLT_FAILED, str(error))
 
     @property
@@ -79,7 +80,7 @@ class Job:
     def signal(self, number: int) -> None:
         """Send a signal to the payload's first process; nothing happens if it has ended."""
         if self.pid is not None and not self.ended:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, number)
 
     def expect_kill(self) -> None:
@@ -101,7 +102,8 @@ class Job:
             return False
         *lines, self._report = (self._report + data).split(b"\n")
         for line in lines:
-            self._take_report(line.decode("utf-8", "replace"))
+            with contextlib.suppress(ValueError):
+                self._take_report(line.decode("utf-8", "replace"))
         return not data
 
     def take_exit(self, status: int) -> None:
@@ -148,6 +150,7 @@ class Job:
             self.status_fd = None
 
     def _take_report(self, line: str) -> None:
+        """Take in one line. Raises ValueError for what is no report."""
         word, _, rest = line.partition(" ")
         if word == "pid":
             self.pid = int(rest)

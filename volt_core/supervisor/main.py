@@ -9,12 +9,14 @@ up, watchers told; only a caller who is slow to take his output keeps the superv
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import msgspec
@@ -44,6 +46,7 @@ from volt_core.supervisor.place import Place
 from volt_core.supervisor.streams import Event
 
 _SWEEP_SECONDS = 0.01
+_LONGEST_PAUSE = 3600.0  # epoll counts milliseconds in 31 bits
 _GRACE = 0.5
 """Seconds that a reporting process has to end by itself, once all below it is gone, and to clean up."""
 
@@ -70,12 +73,16 @@ class Supervisor:
         self._sessions: list[Session] = []
         self._running: dict[int, Job] = {}
         """By the number of our own child; until that is reaped."""
+        self._told_to_end = False
+        """By SIGTERM; the handler does no more, since it may interrupt anything."""
         self._deadline: float | None = None
         """Monotonic time at which everything gets SIGKILL."""
         self._killing_since: float | None = None
         self._childless = False
         self._outcome: Outcome | None = None
         """Once it is on disk and the next supervisor may come."""
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        """For whoever connects when there is no other descriptor."""
         self._listener = self._place.listen()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake.fd, selectors.EVENT_READ, self._wake.clear)
@@ -85,8 +92,19 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the workload has ended and every caller has all of its output."""
+        try:
+            self._serve_all()
+        except Exception as error:
+            traceback.print_exception(error)
+            if self._outcome is None:
+                self._give_up(f"its supervisor failed: {error!r}")
+
+    def _serve_all(self) -> None:
         while self._outcome is None or self._sessions:
             self._reap()
+            if self._told_to_end:
+                self._told_to_end = False
+                self._stop(self._launch.stop_signal, self._launch.stop_timeout)
             self._tell_starts()
             if self._main.ended or self._is_due():
                 self._sweep()
@@ -100,7 +118,16 @@ class Supervisor:
     # Clients
 
     def _accept(self) -> None:
-        self._add_client(control.accept(self._listener))
+        try:
+            self._add_client(control.accept(self._listener))
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED):
+                raise
+            # He waits, or would be told of for ever: take him with the spare descriptor, and hang up.
+            os.close(self._spare)
+            with contextlib.suppress(OSError):
+                control.accept(self._listener).close()
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _add_client(self, client: control.Connection) -> None:
         self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client))
@@ -108,7 +135,7 @@ class Supervisor:
     def _serve(self, client: control.Connection) -> None:
         try:
             request, fds = client.receive_request()
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, RecursionError):
             request, fds = None, []
         if request is None:
             self._lose(client)
@@ -232,7 +259,9 @@ class Supervisor:
             return None if self._sessions else 0.0
         if self._killing_since is not None or self._main.ended:
             return _SWEEP_SECONDS
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        if self._deadline is None:
+            return None
+        return min(max(0.0, self._deadline - time.monotonic()), _LONGEST_PAUSE)
 
     def _sweep(self) -> None:
         """Kill everything: what is left when the payload has ended, or the payload itself when it must."""
@@ -245,12 +274,7 @@ class Supervisor:
         patient = {
             pid for pid, job in self._running.items() if job.reports and time.monotonic() - self._killing_since < _GRACE
         }
-        targets = [stat.pid for stat in processes.descendants(os.getpid()) if stat.alive and stat.pid not in patient]
-        # Stopped first, so that none of them forks away while the others are being killed.
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in targets:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        _kill_descendants(but=patient)
 
     def _retire(self) -> None:
         """No process is left: finish the log, keep the outcome, make room for the next run."""
@@ -259,7 +283,29 @@ class Supervisor:
         for pump in self._main.pumps:
             pump.logged.wait()
         self._log.close()
-        self._outcome = self._main.outcome or Outcome(result="lost", reason="its end was not seen")
+        self._publish(self._main.outcome or self._lost("its end was not seen"))
+
+    def _give_up(self, reason: str) -> None:
+        """The loop has failed: nothing may go on that nobody looks after, nor may anybody wait for it."""
+        # What follows opens one file at a time, and perhaps there was no other descriptor left.
+        os.close(self._spare)
+        while not reap()[1]:
+            _kill_descendants()
+            time.sleep(_SWEEP_SECONDS)
+        self._publish(self._main.outcome or self._lost(reason))
+
+    def _lost(self, reason: str) -> Outcome:
+        return Outcome(
+            result="lost",
+            reason=reason,
+            started=self._main.started_at,
+            finished=time.time_ns(),
+            invocation=self._launch.invocation,
+        )
+
+    def _publish(self, outcome: Outcome) -> None:
+        """Keep the outcome and tell those who wait for it."""
+        self._outcome = outcome
         _let_go_of_stderr()
         # Before the listener closes: whoever then finds nobody to ask finds the outcome.
         self._place.leave(self._outcome)
@@ -277,7 +323,19 @@ class Supervisor:
         self._selector.register(read, selectors.EVENT_READ, lambda: os.read(read, 4096))
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self._stop(self._launch.stop_signal, self._launch.stop_timeout))
+        signal.signal(signal.SIGTERM, lambda *_: self._note_sigterm())
+
+    def _note_sigterm(self) -> None:
+        self._told_to_end = True
+
+
+def _kill_descendants(*, but: Container[int] = ()) -> None:
+    targets = [stat.pid for stat in processes.descendants(os.getpid()) if stat.alive and stat.pid not in but]
+    # Stopped first, so that none of them forks away while the others are being killed.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
 
 
 def _let_go_of_stderr() -> None:
@@ -303,7 +361,7 @@ def main() -> None:
         if launch.mounts:
             enter_private(launch.mounts)
         supervisor = Supervisor(launch, first, fds[1:])
-    except (OSError, VoltError) as error:
+    except (OSError, msgspec.DecodeError, VoltError) as error:
         first.send(Failed(code=VOLT_FAILED, reason=str(error), busy=isinstance(error, WrongState)))
         return
     supervisor.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,9 @@ MARKER = "VOLT_WORKLOAD_ID"
 """Variable that every process of a workload has, so that what a killed supervisor leaves is found again."""
 
 Stream: TypeAlias = Literal["stdout", "stderr", "console"]
+# The kernel answers EINVAL to other signals, and a terminal keeps its size in 16 bits.
+SignalNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Cells: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 OUTCOME_FILE = "outcome.json"
 RECORD_FILE = "supervisor.json"
@@ -31,7 +34,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     env: tuple[tuple[bytes, bytes], ...] = ()
     cwd: str = "/"
     tty: bool = False
-    size: tuple[int, int] = (24, 80)
+    size: tuple[Cells, Cells] = (24, 80)
     """Rows and columns of the pseudo terminal."""
     reports: bool = False
     """Whether it speaks the protocol of Volt's ``init`` on the descriptor named by :data:`STATUS_FD`."""
@@ -76,7 +79,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     invocation: str
     """32 hex digits, new with each run."""
     mounts: tuple[PrivateMount, ...] = ()
-    stop_signal: int = 15
+    stop_signal: SignalNumber = 15
     stop_timeout: float = 10.0
     """What the supervisor does when it is itself asked to end, as at shutdown."""
 
@@ -108,21 +111,21 @@ class Exec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Send a signal to the process that this connection started."""
 
-    number: int
+    number: SignalNumber
 
 
 class Resize(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The terminal of this connection has a new size."""
 
-    rows: int
-    columns: int
+    rows: Cells
+    columns: Cells
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """End the workload: `signal`, and SIGKILL after `timeout` seconds. Answered by Ended."""
 
-    signal: int
-    timeout: float
+    signal: SignalNumber
+    timeout: Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
