@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -20,6 +21,7 @@ from volt_core.names import shown
 from volt_core.paths import ROOT_VARIABLE, VoltPaths
 
 _PREFIX = "VOLT_"
+_NEW_FILE_MODE = 0o644
 # Variables that are no settings: they steer one process or its tests.
 _NOT_SETTINGS = frozenset(
     {ROOT_VARIABLE, "VOLT_NATIVE", "VOLT_DISABLE_PLUGINS", "VOLT_TRACE_HOOKS", "VOLT_DEBUG"},
@@ -128,7 +130,20 @@ def change(path: Path, name: str, value: str | None) -> None:
             after = _without(before, name)
         else:
             return
-        fs.write_atomic(path, after.encode())
+        _check_result(after, path)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else _NEW_FILE_MODE
+        fs.write_atomic(path, after.encode(), mode=mode)
+
+
+def _check_result(text: str, path: Path) -> None:
+    """Refuse a change whose result no later command could read."""
+    try:
+        for name, value in _parse(text, path).items():
+            _checked(name, value, str(path))
+    except InvalidConfig as error:
+        raise InvalidConfig(
+            f"Cannot change '{path}': it would not be valid", details=str(error), hint="Change it in an editor."
+        ) from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -139,6 +154,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"Cannot read '{path}': {error}", hint="Mend or remove the file.") from error
+    return _parse(text, path)
+
+
+def _parse(text: str, path: Path) -> Mapping[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

@@ -209,3 +209,35 @@ def test_changes_at_once_are_all_kept(tmp_path):
         thread.join()
     assert set(config._read(path)) == set(values)
     assert [found.name for found in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_change_keeps_the_mode(paths, mode):
+    write(paths, "mirror: http://user:password@example.org/\n")
+    paths.config_file.chmod(mode)
+    change(paths.config_file, "store", "cas")
+    change(paths.config_file, "store", None)
+    assert paths.config_file.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("store: &a cas\nbackend: *a\n", "store", None),
+        ("stop_timeout: soon\n", "store", "cas"),
+        ("stop_timeout: soon\nstore: cas\n", "store", None),
+    ],
+    ids=["anchor", "set-beside-a-bad-value", "unset-beside-a-bad-value"],
+)
+def test_a_change_whose_result_could_not_be_read_is_refused(paths, text, name, value):
+    write(paths, text)
+    with pytest.raises(InvalidConfig, match=r"Cannot change '.*config\.yaml': it would not be valid"):
+        change(paths.config_file, name, value)
+    assert paths.config_file.read_text() == text
+
+
+@pytest.mark.parametrize("value", ["5", None])
+def test_a_bad_value_can_be_changed_and_taken_out(paths, value):
+    write(paths, "stop_timeout: soon\nstore: cas\n")
+    change(paths.config_file, "stop_timeout", value)
+    assert Config(paths, {}).values.stop_timeout == float(value or 10)
