@@ -37,12 +37,12 @@ class Stat(NamedTuple):
 
 
 def find_stat(pid: int) -> Stat | None:
-    """Return the process's state, or None if there is none of that number."""
+    """Return the process's state, or None if there is none of that number that the caller may see."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             data = file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None  # denied where /proc is mounted with hidepid=1, and it is another user's
     # The name may hold spaces and parentheses; what follows its last parenthesis is plain.
     values = data[data.rindex(b")") + 2 :].split()
 

@@ -13,7 +13,7 @@ import pytest
 
 from volt_cas import record
 from volt_cas.layout import digest_text, fan_out
-from volt_cas.record import DirectoryRecord, FileEntry, Metadata, SymlinkEntry, TreeRecord
+from volt_cas.record import DirectoryRecord, FileEntry, LinksRecord, Metadata, SymlinkEntry, TreeRecord
 from volt_cas.store import CasStore
 from volt_core.contracts import Ref
 from volt_core.errors import ObjectCorrupt, StateCorrupt, StateTooNew
@@ -32,13 +32,16 @@ DIRECTORY_BYTES = bytes.fromhex(
     "94a16cc401ff96cd01ff2122ff0090c40161"
 )
 DIRECTORY_DIGEST = "6d922b50639dc2dba7ac3afca1c9bbd88eb7577edb6632630f9918d2495fcb22"
-TREE_BYTES = bytes.fromhex(f"94a47472656596cd01ed0000ce6553f1000090c420{DIRECTORY_DIGEST}9192c40161c40162")
-TREE_DIGEST = "2d3e249b525b10eda046ccf78418dbce245668995d3db9808fa999786d2a53c6"
+LINKS_BYTES = bytes.fromhex("92a56c696e6b739192c40161c40162")
+LINKS_DIGEST = "518e60091f64b3c294be977ad7a1c87bfb16bd234669cdcc751b76ebbc616e81"
+TREE_BYTES = bytes.fromhex(f"94a47472656596cd01ed0000ce6553f1000090c420{DIRECTORY_DIGEST}c420{LINKS_DIGEST}")
+TREE_DIGEST = "3ce288ff5919546065e47049e421f005ff018b323bca76a2cd9ac2b59fbb7ff4"
 
 
-def golden() -> tuple[DirectoryRecord, TreeRecord]:
+def golden() -> tuple[DirectoryRecord, LinksRecord, TreeRecord]:
     entries = (FileEntry(b"a", FILE, 6, HELLO), FileEntry(b"b", FILE, 6, HELLO), SymlinkEntry(b"\xff", LINK, b"a"))
-    return DirectoryRecord(entries), TreeRecord(ROOT, bytes.fromhex(DIRECTORY_DIGEST), ((b"a", b"b"),))
+    tree = TreeRecord(ROOT, bytes.fromhex(DIRECTORY_DIGEST), bytes.fromhex(LINKS_DIGEST))
+    return DirectoryRecord(entries), LinksRecord(((b"a", b"b"),)), tree
 
 
 def golden_tar() -> bytes:
@@ -60,19 +63,22 @@ def golden_tar() -> bytes:
 
 
 def test_the_encoding_is_that_of_format_1():
-    directory, tree = golden()
+    directory, links, tree = golden()
     assert record.encode(directory) == DIRECTORY_BYTES
     assert record.address(DIRECTORY_BYTES).hex() == DIRECTORY_DIGEST
+    assert record.encode(links) == LINKS_BYTES
+    assert record.address(LINKS_BYTES).hex() == LINKS_DIGEST
     assert record.encode(tree) == TREE_BYTES
     assert record.address(TREE_BYTES).hex() == TREE_DIGEST
     assert record.decode(DIRECTORY_BYTES, b"") == directory
+    assert record.decode(LINKS_BYTES, b"") == links
     assert record.decode(TREE_BYTES, b"") == tree
 
 
 def test_the_document_has_the_same_bytes():
     text = Path(__file__).parents[3].joinpath("docs/formats.md").read_text()
     blocks = [re.sub(r"\s", "", block) for block in re.findall(r"```\n(9[24] [^`]*)```", text)]
-    assert blocks == [DIRECTORY_BYTES.hex(), TREE_BYTES.hex()]
+    assert blocks == [DIRECTORY_BYTES.hex(), LINKS_BYTES.hex(), TREE_BYTES.hex()]
     assert f"the tree is `sha256:{TREE_DIGEST}`" in text
 
 
@@ -131,10 +137,13 @@ BAD = {
     "an attribute of overlayfs": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"user.overlay.x", b""]])]]),
     "a long name": msgspec.msgpack.encode(["dir", [entry(b"a" * 256)]]),
     "a symlink's mode": msgspec.msgpack.encode(["dir", [["l", b"a", META, b"t"]]]),
-    "a group of one": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a"]]]),
-    "an unsorted group": msgspec.msgpack.encode(["tree", META, HELLO, [[b"b", b"a"]]]),
-    "unsorted groups": msgspec.msgpack.encode(["tree", META, HELLO, [[b"c", b"d"], [b"a", b"b"]]]),
-    "a path in two groups": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a", b"c"], [b"b", b"c"]]]),
+    "a group of one": msgspec.msgpack.encode(["links", [[b"a"]]]),
+    "an unsorted group": msgspec.msgpack.encode(["links", [[b"b", b"a"]]]),
+    "unsorted groups": msgspec.msgpack.encode(["links", [[b"c", b"d"], [b"a", b"b"]]]),
+    "a path in two groups": msgspec.msgpack.encode(["links", [[b"a", b"c"], [b"b", b"c"]]]),
+    "no group": msgspec.msgpack.encode(["links", []]),
+    "groups in the top record": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a", b"b"]]]),
+    "a top record without links": msgspec.msgpack.encode(["tree", META, HELLO]),
 }
 
 
@@ -156,6 +165,32 @@ def test_a_newer_format_is_refused(tmp_path):
         CasStore(tmp_path)
 
 
+def forge(store: CasStore, value: record.Record) -> bytes:
+    """Put a record into the store behind its back; return its digest."""
+    data = record.encode(value)
+    path = store.path / "trees" / fan_out(record.address(data))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return record.address(data)
+
+
+def test_versions_of_a_tree_share_their_hard_link_groups(store, tmp_path):
+    top = tmp_path / "tree"
+    top.mkdir()
+    (top / "a").write_text("a")
+    (top / "b").hardlink_to(top / "a")
+    store.put_directory(top, ref=Ref(name="first", digest=""))
+    trees = store.usage().trees
+    (top / "c").write_text("c")
+    store.put_directory(top, ref=Ref(name="second", digest=""))
+    assert (trees, store.usage().trees) == (3, 5)
+    store.delete_ref("first")
+    assert store.gc(grace=0).trees == 2
+    assert store.verify().damaged == ()
+    groups = [entry.hardlink_group for entry in store.entries(store.find_ref("second").digest)]
+    assert groups == [0, 1, 1, 0]
+
+
 def test_hard_link_groups_that_do_not_fit_the_tree_are_found(store, tmp_path):
     (tmp_path / "tree").mkdir()
     for name in ("a", "b"):
@@ -163,11 +198,9 @@ def test_hard_link_groups_that_do_not_fit_the_tree_are_found(store, tmp_path):
     digest = store.put_directory(tmp_path / "tree").digest
     top = record.decode((store.path / "trees" / fan_out(bytes.fromhex(digest[7:]))).read_bytes(), b"")
     for group in ((b"a", b"b"), (b"a", b"nowhere")):
-        data = record.encode(TreeRecord(top.metadata, top.digest, (group,)))
-        path = store.path / "trees" / fan_out(record.address(data))
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        store.set_ref(Ref(name="forged", digest=digest_text(record.address(data))))
+        links = forge(store, LinksRecord((group,)))
+        digest = digest_text(forge(store, TreeRecord(top.metadata, top.digest, links)))
+        store.set_ref(Ref(name="forged", digest=digest))
         (line,) = store.verify().damaged
         assert "hard-link group" in line
         assert "forged" in line

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from volt_cas import below
 from volt_cas.layout import Layout, digest_text
-from volt_cas.objects import open_object, read_directory, read_tree
+from volt_cas.objects import open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
     BlockEntry,
     CharacterEntry,
@@ -51,7 +51,7 @@ def walk_nodes(layout: Layout, digest: bytes) -> Iterator[tuple[bytes, Node]]:
 def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool) -> Iterator[Entry]:
     """See :meth:`volt_core.contracts.Store.entries`."""
     tree = read_tree(layout, digest)
-    groups = tree.group_numbers()
+    groups = read_groups(layout, tree)
     path = path.strip(b"/")
     if path:
         node = _find(layout, tree.digest, path)

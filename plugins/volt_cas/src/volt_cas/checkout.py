@@ -16,7 +16,7 @@ from volt_cas import below
 from volt_cas.errors import explained
 from volt_cas.layout import Layout
 from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Applier
-from volt_cas.objects import copy_content, open_object, read_directory, read_tree
+from volt_cas.objects import copy_content, open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
     BlockEntry,
     CharacterEntry,
@@ -109,7 +109,7 @@ class Checkout:
     def run(self, digest: bytes, destination: Path) -> CheckoutResult:
         """Fill the empty directory `destination`."""
         tree = read_tree(self._layout, digest)
-        self._groups = tree.group_numbers()
+        self._groups = read_groups(self._layout, tree)
         self._progress.begin("Checking out")
         self._root = os.open(destination, below.FOLDER)
         try:

@@ -93,8 +93,10 @@ class _Collection:
                         self._objects.add(entry.digest)
                     elif isinstance(entry, DirectoryEntry):
                         pending.append(entry.digest)
-            else:
+            elif isinstance(record, TreeRecord):
                 pending.append(record.digest)
+                if record.links is not None:
+                    pending.append(record.links)
 
     def sweep(self) -> None:
         """Remove users before what they use, so that an interrupted run leaves no tree with holes."""

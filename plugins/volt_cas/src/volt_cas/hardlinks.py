@@ -1,4 +1,4 @@
-"""Hard-link groups as the top record of a tree has them."""
+"""Hard-link groups as the links record of a tree has them."""
 
 from __future__ import annotations
 

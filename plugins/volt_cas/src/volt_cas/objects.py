@@ -19,7 +19,7 @@ import msgspec
 from volt_cas import record
 from volt_cas.layout import Layout, digest_text, fan_out
 from volt_cas.metadata import Applier
-from volt_cas.record import DirectoryRecord, Metadata, Record, TreeRecord
+from volt_cas.record import DirectoryRecord, LinksRecord, Metadata, Record, TreeRecord
 from volt_cas.staging import open_staging, sync_filesystem
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
@@ -70,8 +70,18 @@ def read_tree(layout: Layout, digest: bytes) -> TreeRecord:
         raise ObjectMissing(f"The store has no tree {digest_text(digest)}", hint="'volt cas status' lists the refs.")
     found = read_record(layout, digest)
     if not isinstance(found, TreeRecord):
-        raise ObjectMissing(f"{digest_text(digest)} is a directory inside a tree", hint="Name the tree's own digest.")
+        raise ObjectMissing(f"{digest_text(digest)} is a part of a tree", hint="Name the tree's own digest.")
     return found
+
+
+def read_groups(layout: Layout, tree: TreeRecord) -> dict[bytes, int]:
+    """Return the number, from 1, of the hard-link group that each hard-linked path of the tree is in."""
+    if tree.links is None:
+        return {}
+    found = read_record(layout, tree.links)
+    if not isinstance(found, LinksRecord):
+        raise ObjectCorrupt(f"Tree record {digest_text(tree.links)} is not that of hard links")
+    return {path: number for number, group in enumerate(found.groups, 1) for path in group}
 
 
 def read_directory(layout: Layout, digest: bytes) -> DirectoryRecord:
@@ -150,6 +160,11 @@ class Writer:
             os.close(descriptor)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path, dir_fd=self._staging)
+
+    def add_tree(self, metadata: Metadata, directory: bytes, groups: tuple[tuple[bytes, ...], ...]) -> bytes:
+        """Stage the top record of a tree whose directory records are staged; return its digest."""
+        links = self.add_record(LinksRecord(groups)) if groups else None
+        return self.add_record(TreeRecord(metadata, directory, links))
 
     def add_record(self, value: Record) -> bytes:
         """Stage a record unless it is there; return its digest.

@@ -1,10 +1,11 @@
 """Tree records: one canonical encoding, hence one digest, for one tree.
 
 A directory is a record that names its children by digest, so an unchanged subtree is one shared record.
-The tree as a whole is a *top record*: the root directory's own metadata, the digest of its directory record
-and the hard-link groups, as lists of paths. Groups are kept there and not in the directories because they
-may span any of these: so a directory record depends on nothing but what lies below it, and the groups
-depend on paths alone, neither on inode numbers nor on the order of creation.
+The tree as a whole is a *top record*: the root directory's own metadata, and the digests of its directory
+record and of its *links record*, which lists the hard-link groups by path. Groups are not kept in the
+directories because they may span any of these: so a directory record depends on nothing but what lies below
+it. Groups depend on paths alone, neither on inode numbers nor on the order of creation, and versions of a
+tree share their record.
 """
 
 from __future__ import annotations
@@ -117,15 +118,17 @@ class TreeRecord(msgspec.Struct, frozen=True, array_like=True, tag="tree"):
     metadata: Metadata
     digest: Digest
     """Of the root's directory record."""
-    hardlinks: tuple[tuple[bytes, ...], ...] = ()
-    """Paths that are one inode: each group sorted and of two or more, the groups sorted by their first path."""
-
-    def group_numbers(self) -> dict[bytes, int]:
-        """Return the number, from 1, of the group that each hard-linked path is in."""
-        return {path: number for number, group in enumerate(self.hardlinks, 1) for path in group}
+    links: Digest | None = None
+    """Of the links record; None if the tree has no hard links."""
 
 
-Record = DirectoryRecord | TreeRecord
+class LinksRecord(msgspec.Struct, frozen=True, array_like=True, tag="links"):
+    """Which paths of a tree are one inode: groups of two or more, each sorted, sorted by their first path."""
+
+    groups: tuple[tuple[bytes, ...], ...]
+
+
+Record = DirectoryRecord | TreeRecord | LinksRecord
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -157,11 +160,13 @@ def decode(data: bytes, digest: bytes) -> Record:
         raise _corrupt(digest, str(error)) from error
     if _encode(record) != data:
         raise _corrupt(digest, "it is not in the canonical encoding")
-    if isinstance(record, DirectoryRecord):
-        _check_directory(record, digest)
-    else:
-        _check_metadata(record.metadata, digest)
-        _check_groups(record.hardlinks, digest)
+    match record:
+        case DirectoryRecord():
+            _check_directory(record, digest)
+        case TreeRecord():
+            _check_metadata(record.metadata, digest)
+        case LinksRecord():
+            _check_groups(record.groups, digest)
     return record
 
 
@@ -195,6 +200,8 @@ def _check_metadata(metadata: Metadata, digest: bytes) -> None:
 
 
 def _check_groups(groups: Sequence[Sequence[bytes]], digest: bytes) -> None:
+    if not groups:
+        raise _corrupt(digest, "it has no hard-link group")
     if any(len(group) < 2 or not _is_ascending(group) for group in groups):
         raise _corrupt(digest, "a hard-link group is not sorted or has a single path")
     if not _is_ascending([group[0] for group in groups]):

@@ -26,7 +26,6 @@ from volt_cas.record import (
     Metadata,
     Node,
     SymlinkEntry,
-    TreeRecord,
 )
 from volt_cas.tar_format import Limits, Member, TarReader
 from volt_core.contracts import EntryType, MtimePolicy, Progress
@@ -82,7 +81,7 @@ class TarImport:
             self._add(reader, member)
         links = HardLinks()
         digest = self._finish(links)
-        return self._writer.add_record(TreeRecord(self._root.metadata, digest, links.groups()))
+        return self._writer.add_tree(self._root.metadata, digest, links.groups())
 
     def notes(self) -> tuple[str, ...]:
         """Return what was left out, or will be."""

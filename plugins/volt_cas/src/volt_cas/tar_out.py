@@ -12,7 +12,7 @@ from volt_cas import acl
 from volt_cas.browse import walk_nodes
 from volt_cas.layout import Layout
 from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT
-from volt_cas.objects import open_object, read_tree
+from volt_cas.objects import open_object, read_groups, read_tree
 from volt_cas.record import (
     NANOSECONDS,
     BlockEntry,
@@ -42,7 +42,7 @@ _ACLS = {ACL_ACCESS.encode(): b"SCHILY.acl.access", ACL_DEFAULT.encode(): b"SCHI
 def export_tar(layout: Layout, digest: bytes, stream: BinaryIO, progress: Progress) -> None:
     """Write the tree. Names begin with ``./``, as in the archives of Debian's tools."""
     tree = read_tree(layout, digest)
-    groups = tree.group_numbers()
+    groups = read_groups(layout, tree)
     first: dict[int, bytes] = {}
     progress.begin("Writing the archive")
     written = _write(stream, _header(b"./", b"5", tree.metadata))

@@ -29,7 +29,6 @@ from volt_cas.record import (
     Metadata,
     Node,
     SymlinkEntry,
-    TreeRecord,
 )
 from volt_cas.statcache import StatCache
 from volt_core import native
@@ -121,7 +120,7 @@ class Scan:
         while len(frames) > 1:
             self._close(frames)
         digest = self._writer.add_record(DirectoryRecord(tuple(frames[0].entries)))
-        return self._writer.add_record(TreeRecord(frames[0].metadata, digest, self._links.groups()))
+        return self._writer.add_tree(frames[0].metadata, digest, self._links.groups())
 
     def _close(self, frames: list[_Frame]) -> None:
         frame = frames.pop()

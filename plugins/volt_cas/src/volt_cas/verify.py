@@ -9,7 +9,7 @@ import msgspec
 from volt_cas import below, record
 from volt_cas.browse import walk_nodes
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
-from volt_cas.objects import read_tree
+from volt_cas.objects import read_groups, read_tree
 from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
 from volt_core import native
@@ -90,7 +90,7 @@ class _Verification:
             self._use(digest, ref, b"")
 
     def _walk(self, ref: Ref, tree: TreeRecord) -> None:
-        groups = tree.group_numbers()
+        groups = read_groups(self._layout, tree)
         first: dict[int, Node] = {}
         for path, node in walk_nodes(self._layout, tree.digest):
             if (group := groups.pop(path, 0)) and not _is_same_inode(first.setdefault(group, node), node):
