@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
@@ -9,17 +10,24 @@ import tarfile
 import pytest
 
 from volt_cas.checkout import Checkout
+from volt_cas.record import Metadata, metadata_digest
 from volt_cas.staging import open_staging
 from volt_cas.store import CasStore
 from volt_cas.variants import Linker
 from volt_core.contracts import SILENT, CheckoutMode, Ref
-from volt_core.errors import StoreError
+from volt_core.errors import StoreError, StoreFull
 from volt_core.testing import host
 from volt_core.testing.trees import differences
 
 
 def inode(path):
     return path.stat().st_dev, path.stat().st_ino
+
+
+def metadata_of_entries(store, digest):
+    for entry in store.entries(digest):
+        xattrs = tuple((name.encode(), value) for name, value in entry.xattrs.items())
+        yield Metadata(entry.mode, entry.uid, entry.gid, *divmod(entry.mtime_ns, 10**9), xattrs)
 
 
 def stored_inodes(store, folder):
@@ -68,6 +76,27 @@ def test_an_object_whose_metadata_was_changed_is_not_linked(store, source, tmp_p
     store.checkout(digest, tmp_path / "out", mode=CheckoutMode.LINK)
     assert differences(source, tmp_path / "out", ignore={"hardlinks"}) == []
     assert store.usage().variants == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: os.truncate(path, 1),
+        lambda path: path.chmod(0o4777),
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: os.setxattr(path, "user.x", b"1"),
+    ],
+)
+def test_a_variant_that_was_written_to_is_made_anew(store, source, tmp_path, damage):
+    digest = store.put_directory(source).digest
+    store.checkout(digest, tmp_path / "one", mode=CheckoutMode.LINK)
+    damage(tmp_path / "one/c")
+    store.checkout(digest, tmp_path / "two", mode=CheckoutMode.LINK)
+    assert differences(source, tmp_path / "two", ignore={"hardlinks"}) == []
+    assert store.verify().damaged == ()
+    assert not list((store.path / "tmp").iterdir())
+    store.checkout(digest, tmp_path / "three", mode=CheckoutMode.LINK)
+    assert inode(tmp_path / "two/c") == inode(tmp_path / "three/c")
 
 
 def test_siblings_are_made_at_the_limit_of_links(store, tmp_path, monkeypatch):
@@ -151,7 +180,30 @@ def test_what_a_file_system_cannot_keep_is_left_out_with_a_note(tmp_path):
         digest = store.put_tar(archive).digest
         for mode in (CheckoutMode.COPY, CheckoutMode.LINK, CheckoutMode.LINK):
             result = store.checkout(digest, disk / f"out{len(os.listdir(disk))}", mode=mode)
-            (note,) = result.notes if mode is CheckoutMode.COPY else result.notes or ("user.large",)
+            (note,) = result.notes
             assert "user.large" in note
+        names = {path.name.partition(".")[2] for path in (store.path / "variants").rglob("*.*")}
+        full = {metadata_digest(metadata).hex() for metadata in metadata_of_entries(store, digest)}
+        assert not names & full  # nobody may take one for what it should have been
         assert {entry.mtime_ns for entry in store.entries(digest)} >= {2**62 * 10**9, -(2**40) * 10**9}
         assert store.usage().variants <= 2
+
+
+@pytest.mark.needs_loop_mount
+def test_no_room_for_an_attribute_is_no_refusal():
+    with host.loop_mounted("ext4", 16, "-b", "4096") as disk:
+        store = CasStore(disk / "cas")
+        (disk / "source").mkdir()
+        (disk / "source/empty").touch()
+        os.setxattr(disk / "source/empty", "user.x", bytes(2000))  # does not fit into an inode
+        digest = store.put_directory(disk / "source").digest
+        (disk / "source/empty").unlink()  # ext4 shares equal blocks of attributes
+        (disk / "out").mkdir()
+        with (disk / "large").open("wb") as file, contextlib.suppress(OSError):
+            while file.raw.write(bytes(4096)):
+                pass
+        with pytest.raises(StoreFull):
+            store.checkout(digest, disk / "out", mode=CheckoutMode.COPY)
+        assert not list((disk / "out").iterdir())
+        (disk / "large").unlink()
+        assert store.checkout(digest, disk / "out").notes == ()

@@ -24,8 +24,8 @@ def explained(act: str, where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = error.filename
-        about = f" '{below.shown(os.fsencode(name))}'" if name else ""
+        name = error.filename  # a number where the call took a descriptor
+        about = f" '{below.shown(os.fsencode(name))}'" if isinstance(name, str | bytes) else ""
         if error.errno in _NO_ROOM:
             raise StoreFull(
                 f"{act}: no space left on the file system of '{where}'",

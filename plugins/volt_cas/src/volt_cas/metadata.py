@@ -18,7 +18,7 @@ _KEPT = frozenset((CAPABILITY, ACL_ACCESS, ACL_DEFAULT))
 _OVERLAY = tuple(prefix.decode() for prefix in OVERLAY_XATTRS)
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
 _ALL_IDS = 2**32 - 1
-# Unknown to the target file system, not for this user to set, or too large: ext4 says ENOSPC to 4 KiB.
+# Unknown to the target file system, not for this user to set, or too large: ext4 says ENOSPC to 4 KiB, full or not.
 _REFUSED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
@@ -176,6 +176,10 @@ class Applier:
             try:
                 os.setxattr(path, name, value, follow_symlinks=isinstance(path, int))
             except OSError as error:
-                if error.errno not in _REFUSED:
+                if error.errno not in _REFUSED or (error.errno == errno.ENOSPC and _is_full(path)):
                     raise
                 self._refused_xattrs.add(os.fsdecode(name))
+
+
+def _is_full(path: int | bytes) -> bool:
+    return os.statvfs(path).f_bavail == 0

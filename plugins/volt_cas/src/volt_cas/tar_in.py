@@ -223,10 +223,10 @@ class TarImport:
                 found[pair[0]] = pair[1]
             else:
                 self._notes.add(f"attributes '{name.partition('.')[0]}.*'", member.name)
-        for name, value in found.items():
+        for key, value in found.items():
             if len(value) > _MAX_XATTR:
-                raise refused(member, f"its attribute '{_shown(name)}' has more than {_MAX_XATTR} bytes")
-            self._hold(len(name) + len(value) + _XATTR_COST, member)
+                raise refused(member, f"its attribute '{_shown(key)}' has more than {_MAX_XATTR} bytes")
+            self._hold(len(key) + len(value) + _XATTR_COST, member)
         return tuple(sorted(found.items()))
 
     def _add_acl(self, found: dict[bytes, bytes], name: str, text: bytes, member: Member) -> None:

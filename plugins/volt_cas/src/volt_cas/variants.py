@@ -2,12 +2,14 @@
 
 A variant is the same content on another inode, kept as ``variants/ab/cd….METADATA[.N]``: the digest of the
 content, the digest of the metadata, and a number from 1 for siblings, which are needed where a file system
-limits the links of one inode (65,000 on ext4).
+limits the links of one inode (65,000 on ext4). The metadata is what the inode truly has: where the file system
+refuses some of it, less than the record says.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,37 +50,44 @@ class Linker:
         """Yield inodes that have content and metadata, made when missing, without end."""
         os.close(open_object(self._layout, entry.digest, entry.size))
         found = self._layout.object_path(entry.digest)
-        if _has(found, metadata):
+        if _has(found, entry.size, metadata):
             yield found
-        base = f"{self._layout.variants / fan_out(entry.digest)}.{metadata_digest(metadata).hex()}"
-        number = 0
-        while True:
-            path = Path(f"{base}.{number}" if number else base)
-            if not path.exists():
-                self._make(path, entry, metadata)
+        for number in itertools.count():
+            path = self._path(entry, metadata, number)
+            if not _has(path, entry.size, metadata):
+                metadata = self._make(entry, metadata, number)
+                path = self._path(entry, metadata, number)
             yield path
-            number += 1
 
-    def _make(self, path: Path, entry: FileEntry, metadata: Metadata) -> None:
+    def _path(self, entry: FileEntry, metadata: Metadata, number: int) -> Path:
+        base = f"{fan_out(entry.digest)}.{metadata_digest(metadata).hex()}"
+        return self._layout.variants / (f"{base}.{number}" if number else base)
+
+    def _make(self, entry: FileEntry, metadata: Metadata, number: int) -> Metadata:
+        """Make the variant, in place of one that was written to; return the metadata that it is kept under.
+
+        That is what the file system took: no file stands under the name of what it is not.
+        """
         source = open_object(self._layout, entry.digest, entry.size)
         try:
-            temporary = self._staging / path.name
+            temporary = self._staging / "variant"
             target = os.open(temporary, _CREATE, 0o600)
             try:
                 copy_content(source, target, entry.size)
                 self._applier.apply(target, metadata)
+                taken = metadata_of(os.fstat(target), read_xattrs(target)[0])
                 os.fsync(target)
             finally:
                 os.close(target)
         finally:
             os.close(source)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass  # another checkout was quicker
-        finally:
-            os.unlink(temporary)
+        path = self._path(entry, taken, number)
+        if _has(path, entry.size, taken):
+            os.unlink(temporary)  # refused the last time too, or another checkout was quicker
+        else:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            os.rename(temporary, path)
+        return taken
 
     def _try(self, source: Path, entry: FileEntry, folder: int) -> bool:
         """Link, or return False if the inode has as many links as it can have."""
@@ -98,6 +107,10 @@ class Linker:
         return True
 
 
-def _has(path: Path, metadata: Metadata) -> bool:
-    info = os.stat(path, follow_symlinks=False)
-    return metadata_of(info, read_xattrs(os.fspath(path))[0]) == metadata
+def _has(path: Path, size: int, metadata: Metadata) -> bool:
+    """Tell whether a file is there with this size and metadata. Whether its content is right is for verify."""
+    try:
+        info = os.stat(path, follow_symlinks=False)
+        return info.st_size == size and metadata_of(info, read_xattrs(os.fspath(path))[0]) == metadata
+    except FileNotFoundError:
+        return False
