@@ -1,0 +1,36 @@
+"""What ``/proc`` tells of processes, where it tells little and where it tells much."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from volt_core import run
+from volt_core.testing import users
+
+_HIDE = 'mount -t proc -o hidepid=1 proc /proc && exec "$@"'
+_LOOK = """
+import os
+from volt_core.supervisor import processes
+assert not os.access("/proc/1/stat", os.R_OK)
+assert processes.find_stat(1) is None
+assert os.getpid() in {stat.pid for stat in processes.descendants(os.getppid())}
+assert [stat.pid for stat in processes.leftovers("of-the-test")] == [os.getpid()]
+"""
+# The marker counts in the first environment of a process.
+_START = """
+import os, subprocess, sys
+from volt_core.supervisor.model import MARKER
+subprocess.run([sys.executable, "-c", os.environ["LOOK"]], env={MARKER: "of-the-test"}, check=True)
+"""
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_loop_mount
+@pytest.mark.needs_ordinary_user
+def test_processes_that_proc_hides_are_passed_over() -> None:
+    look = users.as_user_argv(sys.executable, "-c", _START)
+    env = {"PATH": os.environ["PATH"], "LOOK": _LOOK}
+    run.run(["unshare", "--mount", "sh", "-c", _HIDE, "sh", *look], timeout=60, env=env, cwd="/")
