@@ -108,11 +108,16 @@ class Ref(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RefChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a ref's log; `digest` is None when the ref was deleted."""
+    """One line of a ref's log: the whole value that it got, so that it can be set again.
+
+    `digest` is None when the ref was deleted.
+    """
 
     time: int
     digest: str | None
     previous: str | None = None
+    kind: str = "tree"
+    meta: Mapping[str, str] = {}
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +235,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def set_ref(self, ref: Ref) -> None:
-        """S-9: Point the name at a tree that the store holds; logged, durable when this returns.
+        """S-9: Point the name at a tree that the store holds; logged if that changes it, durable when this returns.
 
         Raises :class:`ObjectMissing` for any other digest, :class:`InvalidName`.
         """
@@ -249,7 +254,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def ref_log(self, name: str) -> Sequence[RefChange]:
-        """S-13: Return the ref's former values, oldest first; also of a deleted ref."""
+        """S-13: Return the values that the ref has had, oldest first; also of a deleted ref."""
 
     @abc.abstractmethod
     def verify(self, *, progress: Progress = SILENT) -> VerifyReport:

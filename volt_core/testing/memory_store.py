@@ -157,7 +157,10 @@ class MemoryStore(Store):
             old = self._content.refs.get(ref.name)
             now = time.time_ns()
             self._content.refs[ref.name] = msgspec.structs.replace(ref, updated=now)
-            self._log(ref.name, RefChange(time=now, digest=ref.digest, previous=old.digest if old else None))
+            if old is None or (old.digest, old.kind, old.meta) != (ref.digest, ref.kind, ref.meta):
+                previous = old.digest if old else None
+                change = RefChange(time=now, digest=ref.digest, previous=previous, kind=ref.kind, meta=ref.meta)
+                self._log(ref.name, change)
 
     def find_ref(self, name: str) -> Ref | None:
         return self._content.refs.get(name)

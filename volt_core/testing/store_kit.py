@@ -282,6 +282,16 @@ class StoreKit:
         with pytest.raises(RefNotFound):
             store.delete_ref("a")
 
+    def test_s9_s13_the_log_has_whole_values_and_changes_alone(self, store: Store, source: Path) -> None:
+        values = [("image", {"entrypoint": "a"}), ("image", {"entrypoint": "b"}), ("tree", {"entrypoint": "b"})]
+        digest = store.put_directory(source).digest
+        for kind, meta in values:
+            for _ in range(2):
+                store.set_ref(Ref(name="a", digest=digest, kind=kind, meta=meta))
+        log = store.ref_log("a")
+        assert [(change.digest, change.kind, change.meta) for change in log] == [(digest, *value) for value in values]
+        assert [change.previous for change in log] == [None, digest, digest]
+
     def test_s14_verify_of_a_sound_store(self, store: Store, source: Path) -> None:
         store.put_directory(source, ref=Ref(name="a", digest=""))
         report = store.verify()

@@ -201,9 +201,9 @@ def test_refs_beside_and_below_each_other(store, source):
 def test_a_log_does_not_grow_for_ever(store, source, monkeypatch):
     monkeypatch.setattr("volt_cas.refs._LOG_LENGTH", 5)
     digest = store.put_directory(source).digest
-    for _ in range(8):
-        store.set_ref(Ref(name="x", digest=digest))
-    assert len(store.ref_log("x")) == 5
+    for number in range(8):
+        store.set_ref(Ref(name="x", digest=digest, meta={"number": str(number)}))
+    assert [change.meta["number"] for change in store.ref_log("x")] == ["3", "4", "5", "6", "7"]
     assert all(change.previous == digest for change in store.ref_log("x"))
 
 

@@ -82,9 +82,12 @@ class Refs:
             _make_durable_parents(path.parent, self._layout.refs)
             old = self._read(path)
             now = time.time_ns()
-            previous = old.digest if old else None
-            change = RefChange(time=now, digest=ref.digest, previous=previous)
-            log = (*(old.log if old else ()), change)[-_LOG_LENGTH:]
+            log = old.log if old else ()
+            # Putting the same again and again must not push the last other value out.
+            if old is None or (old.digest, old.kind, old.meta) != (ref.digest, ref.kind, ref.meta):
+                previous = old.digest if old else None
+                change = RefChange(time=now, digest=ref.digest, previous=previous, kind=ref.kind, meta=ref.meta)
+                log = (*log, change)[-_LOG_LENGTH:]
             new = RefFile(name=ref.name, digest=ref.digest, kind=ref.kind, updated=now, meta=ref.meta, log=log)
             _FILE.write(path, new, mode=0o600)
 
