@@ -27,7 +27,7 @@ class MtimePolicy(enum.StrEnum):
 
     KEEP = "keep"
     CLAMP = "clamp"
-    """Regular files get time 0, so that a rebuilt file with equal content is the same entry."""
+    """Every entry gets time 0, the root included, so that a rebuilt tree with equal content is the same tree."""
 
 
 class CheckoutMode(enum.StrEnum):

@@ -267,8 +267,8 @@ class MemoryStore(Store):
                 entry = msgspec.structs.replace(entry, digest=digest_of(data), size=len(data))
                 objects[entry.digest] = data
                 progress.advance(len(data), 1)
-                if mtime is MtimePolicy.CLAMP:
-                    entry = msgspec.structs.replace(entry, mtime_ns=0)
+            if mtime is MtimePolicy.CLAMP:
+                entry = msgspec.structs.replace(entry, mtime_ns=0)
             entries.append(entry)
         record = _encode(entries)
         digest = digest_of(record)

@@ -55,7 +55,7 @@ def build(
     one_file_system: Annotated[bool, typer.Option("--one-file-system", "-x", help="Stay on one file system.")] = False,
     mtime: Annotated[
         MtimePolicy | None,
-        typer.Option("--mtime", help="Keep modification times, or clamp those of files to 0; else as configured."),
+        typer.Option("--mtime", help="Keep modification times, or set all to 0; else as configured."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -134,8 +134,6 @@ class TarImport:
         self._content += member.size
         if self._content > self._limits.content:
             raise refused(member, f"the files take more than {self._limits.content} bytes")
-        if self._clamp:
-            metadata = msgspec.structs.replace(metadata, seconds=0, nanoseconds=0)
         if member.size <= SMALL and member.segments is None:
             digest = self._writer.add(b"".join(data for _, data in reader.content(member)), metadata)
         else:
@@ -205,7 +203,8 @@ class TarImport:
 
     def _metadata(self, member: Member) -> Metadata:
         xattrs = self._xattrs(member) if member.extensions else ()
-        return Metadata(member.mode, member.uid, member.gid, member.seconds, member.nanoseconds, xattrs)
+        seconds, nanoseconds = (0, 0) if self._clamp else (member.seconds, member.nanoseconds)
+        return Metadata(member.mode, member.uid, member.gid, seconds, nanoseconds, xattrs)
 
     def _xattrs(self, member: Member) -> Xattrs:
         found: dict[bytes, bytes] = {}

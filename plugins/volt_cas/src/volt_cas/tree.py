@@ -194,7 +194,7 @@ class Scan:
         hit = self._cache.find(item)
         if hit is not None and self._writer.have(hit.digest, item.size):
             self._count(item.size)
-            return FileEntry(name, self._file_metadata(self._metadata(item, hit.xattrs)), item.size, hit.digest)
+            return FileEntry(name, self._metadata(item, hit.xattrs), item.size, hit.digest)
         try:
             descriptor = os.open(name, _FILE, dir_fd=self._folder)
         except OSError as error:
@@ -206,7 +206,7 @@ class Scan:
             if (info.st_dev, info.st_ino) != (item.dev, item.ino):
                 raise _changed(item.path)
             xattrs = self._xattrs(descriptor, item.path)
-            metadata = self._file_metadata(metadata_of(info, xattrs))
+            metadata = self._clamped(metadata_of(info, xattrs))
             digest = self._read(descriptor, info, item, metadata)
             after = os.fstat(descriptor)
         finally:
@@ -249,9 +249,9 @@ class Scan:
 
     def _metadata(self, item: WalkEntry, xattrs: Xattrs) -> Metadata:
         seconds, nanoseconds = divmod(item.mtime_ns, NANOSECONDS)
-        return Metadata(stat.S_IMODE(item.mode), item.uid, item.gid, seconds, nanoseconds, xattrs)
+        return self._clamped(Metadata(stat.S_IMODE(item.mode), item.uid, item.gid, seconds, nanoseconds, xattrs))
 
-    def _file_metadata(self, metadata: Metadata) -> Metadata:
+    def _clamped(self, metadata: Metadata) -> Metadata:
         return msgspec.structs.replace(metadata, seconds=0, nanoseconds=0) if self._clamp else metadata
 
 
