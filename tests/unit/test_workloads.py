@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import threading
@@ -18,6 +19,7 @@ from volt_core.errors import (
     BackendError,
     BackendUnavailable,
     CapabilityMissing,
+    ConflictError,
     InvalidName,
     InvalidSpec,
     ObjectMissing,
@@ -84,13 +86,18 @@ def left(paths, store):
     return [*map(str, folders), *locks, *refs, *(entry["name"] for entry in index)]
 
 
+def left_of_one(name):
+    """What a sound container leaves in :func:`left`."""
+    return [f"containers/{name}", f"workload-{name}", f"use/container/{name}", name]
+
+
 class TestCreate:
     def test_all_traces_of_a_container(self, workloads, paths, store, spec):
         made = workloads.create("web", spec(), labels={"a": "b"})
         assert (made.name, made.kind, made.backend) == ("web", Kind.CONTAINER, "dummy-container")
         assert workloads.get("web").workload == made
         assert workloads.get("web").status.status is Status.CREATED
-        assert left(paths, store) == ["containers/web", "workload-web", "use/container/web", "web"]
+        assert left(paths, store) == left_of_one("web")
         assert store.find_ref("use/container/web").digest == made.spec.root
 
     def test_every_kind(self, workloads, spec, root):
@@ -450,7 +457,9 @@ class TestDamage:
         with pytest.raises(WorkloadNotFound):
             two.get("notes")
         two.create("third", spec())
-        two.create("notes", spec())
+        with pytest.raises(ConflictError, match=r"Cannot create container 'notes': '.*/notes' is in its place"):
+            two.create("notes", spec())
+        assert (paths.workloads(Kind.CONTAINER) / "notes").read_text() == "not ours"
 
     def test_a_damaged_index_is_made_anew(self, two, paths, spec):
         paths.index.write_bytes(b"{")
@@ -512,7 +521,8 @@ class TestDamage:
 class TestSweep:
     """What interrupted commands left; tests/cli kills real ones at every step."""
 
-    def test_a_folder_without_truth_goes_and_its_backend_is_told(self, make, paths, store, spec, root):
+    @pytest.mark.parametrize("mark", [".creating", ".deleted"])
+    def test_a_marked_folder_without_truth_goes_and_its_backend_is_told(self, make, paths, store, spec, mark):
         released = []
 
         class Told(DummyContainer):
@@ -522,10 +532,48 @@ class TestSweep:
 
         workloads = make(Told)
         workloads.create("web", spec())
-        paths.truth(Kind.CONTAINER, "web").unlink()
+        truth = paths.truth(Kind.CONTAINER, "web")
+        truth.rename(truth.with_name(mark))
         workloads.create("other", spec())
         assert released == ["web"]
         assert "web" not in " ".join(left(paths, store))
+
+    def test_what_is_not_marked_stays(self, workloads, paths, store, spec):
+        workloads.create("web", spec())
+        truth = paths.truth(Kind.CONTAINER, "web")
+        truth.rename(paths.lib / "elsewhere")
+        backup = paths.workloads(Kind.CONTAINER) / "backup"
+        backup.mkdir()
+        (backup / "db.sql").write_text("precious")
+        workloads.create("other", spec())
+        assert store.find_ref("use/container/web")
+        for name in ("web", "backup"):
+            with pytest.raises(ConflictError, match=f"'.*/{name}' is in its place and has no container.json"):
+                workloads.create(name, spec())
+        assert (backup / "db.sql").read_text() == "precious"
+        (paths.lib / "elsewhere").rename(truth)
+        workloads.start("web")
+        workloads.delete("web", force=True)
+        assert sorted(left(paths, store)) == sorted(["containers/backup", *left_of_one("other")])
+
+    def test_a_folder_keeps_its_mark_until_the_last(self, workloads, paths, spec, monkeypatch):
+        class Killed(BaseException):
+            pass
+
+        def remove_tree(path):
+            if path.name == "rootfs":
+                raise Killed
+            remove(path)
+
+        remove = fs.remove_tree
+        workloads.create("web", spec())
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "remove_tree", remove_tree)
+            with pytest.raises(Killed):
+                workloads.delete("web")
+        assert "rootfs" in os.listdir(paths.workload(Kind.CONTAINER, "web"))
+        workloads.create("other", spec())
+        assert not paths.workload(Kind.CONTAINER, "web").exists()
 
     def test_a_ref_without_folder_goes(self, workloads, paths, store, spec):
         workloads.create("web", spec())

@@ -1,12 +1,13 @@
 """A workload's folder is the truth about it; this module keeps the order in which it comes and goes.
 
-Create:  1. the use ref pins the image's tree   2. the folder   3. ``env``   4. what the backend prepares
-         5. ``container.json`` (the commit: from here on the workload exists)
-Delete:  1. what the backend holds outside the folder   2. ``container.json`` is removed (the commit)
-         3. the folder   4. the use ref
+Create:  1. the use ref pins the image's tree   2. the folder, with the mark ``.creating``   3. ``env``
+         4. what the backend prepares   5. the mark becomes ``container.json`` (the commit: it exists)
+Delete:  1. what the backend holds outside the folder   2. ``container.json`` becomes the mark
+         ``.deleted`` (the commit)   3. the folder, the mark last   4. the use ref
 
 A reader knows a workload by its truth file alone, so any prefix of either list is a consistent state.
-What an interrupted command leaves is a folder without truth: :meth:`Folders.leftovers` finds it.
+What an interrupted command leaves is a marked folder, which :meth:`Folders.leftovers` finds. A folder with
+neither truth nor mark is somebody else's, or a workload whose truth was moved: it is never removed.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from pathlib import Path
 import msgspec
 
 from volt_core import fs
-from volt_core.errors import StateCorrupt, StateError
+from volt_core.errors import ConflictError, StateCorrupt, StateError
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
 
 _WORKLOADS = StateFile(Workload)
 _ENV = "env"
+_CREATING = ".creating"
+_DELETED = ".deleted"
 
 
 class Folders:
@@ -58,19 +61,40 @@ class Folders:
                     yield workload
 
     def leftovers(self) -> Iterator[tuple[Kind, str]]:
-        """Yield folders without truth: of creates and deletes that are under way, or were interrupted."""
+        """Yield what creates and deletes leave that are under way, or were interrupted."""
         for kind in Kind:
             for name in self._names(kind):
-                if not self._paths.truth(kind, name).exists():
+                if self._is_leftover(kind, name):
                     yield kind, name
 
+    def strangers(self) -> Iterator[Path]:
+        """Yield what lies among the folders and is neither a workload nor what is left of one."""
+        for kind in Kind:
+            for name in self._names(kind):
+                if not self._paths.truth(kind, name).exists() and not self.is_vacant(kind, name):
+                    yield self._paths.workload(kind, name)
+
+    def is_vacant(self, kind: Kind, name: str) -> bool:
+        """Tell whether nothing is in the place of that folder, or nothing but leftovers."""
+        return self._is_leftover(kind, name) or not os.path.lexists(self._paths.workload(kind, name))
+
+    def check_vacant(self, kind: Kind, name: str) -> None:
+        """Raise :class:`ConflictError` if something lies in the place of the folder that is not ours to remove."""
+        path, truth = self._paths.workload(kind, name), self._paths.truth(kind, name)
+        if not self.is_vacant(kind, name):
+            raise ConflictError(
+                f"Cannot create {kind} '{name}': '{path}' is in its place and has no {truth.name}",
+                hint="Move it elsewhere, or put the missing file back.",
+            )
+
     def make(self, kind: Kind, name: str) -> Path:
-        """Make an empty folder for a workload to be; what an interrupted create left there is removed."""
+        """Make an empty, marked folder for a workload to be; what an interrupted create left there is removed."""
+        self.remove(kind, name)
         folder = self._paths.workload(kind, name)
-        fs.remove_tree(folder)
         folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         # A root file system brings set-uid programs and directories anybody may write: for its owner alone.
         folder.mkdir(mode=0o700)
+        folder.joinpath(_CREATING).touch(mode=0o600)
         return folder
 
     def write_env(self, workload: Workload) -> None:
@@ -81,18 +105,39 @@ class Folders:
 
     def commit(self, workload: Workload) -> None:
         """Write the truth: from now on the workload exists."""
-        _WORKLOADS.write(self._paths.truth(workload.kind, workload.name), _without_env(workload), mode=0o600)
+        truth = self._paths.truth(workload.kind, workload.name)
+        mark = truth.with_name(_CREATING)
+        _WORKLOADS.write(mark, _without_env(workload), mode=0o600)
+        os.rename(mark, truth)
+        fs.sync_directory(truth.parent)
 
     def retire(self, kind: Kind, name: str) -> None:
-        """Remove the truth: from now on the workload does not exist, whatever is still in the folder."""
-        path = self._paths.truth(kind, name)
+        """Take the truth away: from now on the workload does not exist, whatever is still in the folder."""
+        truth = self._paths.truth(kind, name)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-            fs.sync_directory(path.parent)
+            os.rename(truth, truth.with_name(_DELETED))
+            fs.sync_directory(truth.parent)
 
     def remove(self, kind: Kind, name: str) -> None:
-        """Remove the folder and what is in it."""
-        fs.remove_tree(self._paths.workload(kind, name))
+        """Remove a marked folder and what is in it; another one stays."""
+        if not self._is_leftover(kind, name):
+            return
+        folder = self._paths.workload(kind, name)
+        for entry in os.listdir(folder):
+            if entry not in (_CREATING, _DELETED):
+                fs.remove_tree(folder / entry)
+        fs.remove_tree(folder)
+
+    def _is_leftover(self, kind: Kind, name: str) -> bool:
+        """Tell whether a create or delete left it: it is marked, or empty, as before its mark is set."""
+        folder = self._paths.workload(kind, name)
+        try:
+            entries = set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return self._paths.truth(kind, name).name not in entries and (
+            not entries or bool(entries & {_CREATING, _DELETED})
+        )
 
     def _read(self, kind: Kind, name: str) -> Workload | None:
         """Return what the truth file says; None if there is none. Raises :class:`StateError`."""

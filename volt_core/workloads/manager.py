@@ -124,6 +124,7 @@ class Workloads:
                     f"Cannot create {kind} '{name}': a {existing.kind} of that name exists",
                     hint=f"Choose another name, or delete it: volt delete {name}.",
                 )
+            self._folders.check_vacant(kind, name)
             instance = self._instance(chosen)
             try:
                 self._pin(workload)
@@ -313,14 +314,14 @@ class Workloads:
         for ref in list(self._store().refs(USE_PREFIX)):
             kind_name, _, name = ref.name.removeprefix(USE_PREFIX).partition("/")
             # What else uses trees may have its own refs here.
-            if kind_name in set(Kind) and name and not self._paths.truth(Kind(kind_name), name).exists():
+            if kind_name in set(Kind) and name and self._folders.is_vacant(Kind(kind_name), name):
                 self._clear(Kind(kind_name), name)
         self.survey()
 
     def _clear(self, kind: Kind, name: str) -> None:
         """Clear away what is left of one; what cannot be removed now stays for the next time."""
         with contextlib.suppress(Locked, InvalidName, OSError), self._locked(name, timeout=0):
-            if not self._paths.truth(kind, name).exists():
+            if self._folders.is_vacant(kind, name):
                 self._release(kind, name)
                 self._forget(kind, name)
 
