@@ -16,7 +16,9 @@ from volt_core.supervisor.model import LOCK_FILE, OUTCOME_FILE, RECORD_FILE, SOC
 
 OUTCOMES = StateFile(Outcome)
 RECORDS = StateFile(SupervisorRecord)
+_NEW_RECORD = f".{RECORD_FILE}.tmp"
 _RESERVE = 64 * 1024
+_RECORD_RESERVE = 4096
 
 
 class Place:
@@ -30,9 +32,22 @@ class Place:
         except BlockingIOError:
             os.close(self._lock)
             raise WrongState("It is running already", hint="Stop it first.") from None
-        # Given back at the end: the outcome must find room even if the workload fills the disk.
+        self._record = -1
+        try:
+            self._make_room()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _make_room(self) -> None:
+        """Take the room that record and outcome will need, for the workload may fill the disk at once."""
+        # Given back at the end.
         os.posix_fallocate(self._lock, 0, _RESERVE)
-        (folder / RECORD_FILE).unlink(missing_ok=True)
+        new = self._folder / _NEW_RECORD
+        new.unlink(missing_ok=True)
+        self._record = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.posix_fallocate(self._record, 0, _RECORD_RESERVE)
+        (self._folder / RECORD_FILE).unlink(missing_ok=True)
 
     def listen(self) -> socket.socket:
         """Return the listening socket."""
@@ -49,14 +64,20 @@ class Place:
             started=started,
             invocation=invocation,
         )
+        data = RECORDS.encode(record)
+        os.pwrite(self._record, data, 0)
+        os.ftruncate(self._record, len(data))
+        os.close(self._record)
+        self._record = -1
         # Atomic but not synced: after a crash of the machine it would be out of date anyway.
-        temporary = self._folder / f".{RECORD_FILE}.tmp"
-        temporary.write_bytes(RECORDS.encode(record))
-        temporary.rename(self._folder / RECORD_FILE)
+        (self._folder / _NEW_RECORD).rename(self._folder / RECORD_FILE)
 
     def leave(self, outcome: Outcome) -> None:
         """Keep the outcome and let the next supervisor in."""
         os.ftruncate(self._lock, 0)
+        if self._record >= 0:
+            os.close(self._record)
+            (self._folder / _NEW_RECORD).unlink(missing_ok=True)
         try:
             OUTCOMES.write(self._folder / OUTCOME_FILE, outcome)
         except OSError as error:
