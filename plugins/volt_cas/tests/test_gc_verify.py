@@ -128,6 +128,24 @@ def test_linked_trees_go_with_their_ref(store, source):
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("left_over", [False, True])
+def test_a_dry_run_foretells_what_goes_with_a_linked_tree(store, source, left_over):
+    (source / "other").write_text("content")
+    (source / "other").chmod(0o755)
+    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    path = store.linked_tree(digest).parent
+    store.delete_ref("x")
+    if left_over:  # of a gc that was interrupted
+        path.rename(store.path / "tmp/doomed")
+    time.sleep(1.1)
+    dry = store.gc(dry_run=True, grace=1)
+    assert (dry.objects, dry.trees, dry.variants) == (1, 3, 1)
+    wet = store.gc(grace=1)
+    assert (wet.removed, wet.bytes, wet.kept_young) == (dry.removed, dry.bytes, dry.kept_young)
+    assert store.usage().objects == store.usage().variants == store.usage().links == 0
+    assert not list((store.path / "tmp").iterdir())
+
+
 @pytest.mark.needs_root
 @pytest.mark.parametrize("kind", ["bind", "overlay"])
 def test_a_mounted_linked_tree_is_kept_whatever_refs_say(store, source, tmp_path, kind):

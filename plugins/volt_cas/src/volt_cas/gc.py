@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_cas import below
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text
 from volt_cas.objects import read_record
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeRecord
 from volt_cas.refs import Refs
-from volt_core import fs
+from volt_core import fs, native
 from volt_core.contracts import GcReport
 from volt_core.errors import ObjectCorrupt, ObjectMissing, StoreError
 
@@ -25,12 +28,13 @@ def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float) -> GcRep
     Raises :class:`StoreError` and removes nothing if a referenced record is damaged: what it reaches is unknown then.
     """
     with layout.exclusive():
+        run = _Collection(layout, time.time() - grace)
+        run.mark(refs)
+        run.choose()
         if not dry_run:
             _clean(layout, refs)
-        run = _Collection(layout, dry_run, time.time() - grace)
-        run.mark(refs)
-        run.sweep()
-        return run.report()
+            run.sweep()
+        return run.report(dry_run=dry_run)
 
 
 def _clean(layout: Layout, refs: Refs) -> None:
@@ -46,13 +50,14 @@ def _clean(layout: Layout, refs: Refs) -> None:
 class _Collection:
     """One run, inside the exclusive lock."""
 
-    def __init__(self, layout: Layout, dry_run: bool, limit: float) -> None:
+    def __init__(self, layout: Layout, limit: float) -> None:
         self._layout = layout
-        self._dry_run = dry_run
         self._limit = limit
         self._trees: set[bytes] = set()
         self._objects: set[bytes] = set()
         self._roots: set[bytes] = set()
+        self._doomed_links: list[Path] = []
+        self._doomed_files: list[str] = []
         self._removed: list[str] = []
         self._counts = {"tree": 0, "object": 0, "variant": 0}
         self._bytes = 0
@@ -98,9 +103,10 @@ class _Collection:
                 if record.links is not None:
                     pending.append(record.links)
 
-    def sweep(self) -> None:
-        """Remove users before what they use, so that an interrupted run leaves no tree with holes."""
-        self._sweep_links()
+    def choose(self) -> None:
+        """Choose what goes, all of it before anything does: to remove a link is to change the file's age and links."""
+        self._choose_links()
+        doomed = self._count_doomed()
         tops: list[tuple[str, os.DirEntry[str]]] = []
         directories: list[tuple[str, os.DirEntry[str]]] = []
         for name, entry in addressed(self._layout.trees):
@@ -109,21 +115,31 @@ class _Collection:
                 (tops if is_top else directories).append((name, entry))
         for name, entry in (*tops, *directories):
             info = entry.stat(follow_symlinks=False)
-            self._drop("tree", digest_text(bytes.fromhex(name)), entry.path, info, info.st_mtime, "no ref reaches it")
+            self._doom("tree", digest_text(bytes.fromhex(name)), entry.path, info, info.st_mtime, "no ref reaches it")
         for name, entry in addressed(self._layout.variants):
             info = entry.stat(follow_symlinks=False)
-            if info.st_nlink == 1:
-                self._drop("variant", name, entry.path, info, info.st_ctime, "no checkout links to it")
+            if info.st_nlink - doomed[info.st_ino] <= 1:
+                self._doom("variant", name, entry.path, info, info.st_ctime, "no checkout links to it")
         for name, entry in addressed(self._layout.objects):
             digest = bytes.fromhex(name)
             if digest not in self._objects:
                 info = entry.stat(follow_symlinks=False)
-                self._drop("object", digest_text(digest), entry.path, info, info.st_ctime, "no ref reaches it")
+                self._doom("object", digest_text(digest), entry.path, info, info.st_ctime, "no ref reaches it")
 
-    def report(self) -> GcReport:
-        """Return what was done."""
+    def sweep(self) -> None:
+        """Remove users before what they use, so that an interrupted run leaves no tree with holes."""
+        for path in self._doomed_links:
+            # Renamed first: an interrupted removal must not leave a part of a tree under its name.
+            doomed = self._layout.tmp / f"doomed-{path.name}"
+            os.rename(path, doomed)
+            fs.remove_tree(doomed)
+        for name in self._doomed_files:
+            os.unlink(name)
+
+    def report(self, *, dry_run: bool) -> GcReport:
+        """Return what was chosen."""
         return GcReport(
-            dry_run=self._dry_run,
+            dry_run=dry_run,
             objects=self._counts["object"],
             trees=self._counts["tree"],
             variants=self._counts["variant"],
@@ -132,17 +148,16 @@ class _Collection:
             removed=tuple(self._removed),
         )
 
-    def _drop(self, kind: str, name: str, path: str, info: os.stat_result, born: float, why: str) -> None:
+    def _doom(self, kind: str, name: str, path: str, info: os.stat_result, born: float, why: str) -> None:
         if born >= self._limit:
             self._young += 1
             return
         self._counts[kind] += 1
         self._bytes += info.st_size
         self._removed.append(f"{kind} {name} ({info.st_size} bytes): {why}")
-        if not self._dry_run:
-            os.unlink(path)
+        self._doomed_files.append(path)
 
-    def _sweep_links(self) -> None:
+    def _choose_links(self) -> None:
         mounted = mounted_links()
         for path in sorted(self._layout.links.iterdir()):
             if bytes.fromhex(path.name) in self._roots or path.name in mounted:
@@ -151,11 +166,20 @@ class _Collection:
                 self._young += 1
                 continue
             self._removed.append(f"link {path.name}: no ref uses it and it is not mounted")
-            if not self._dry_run:
-                # Renamed first: an interrupted removal must not leave a part of a tree under its name.
-                doomed = self._layout.tmp / f"doomed-{path.name}"
-                os.rename(path, doomed)
-                fs.remove_tree(doomed)
+            self._doomed_links.append(path)
+
+    def _count_doomed(self) -> Counter[int]:
+        """Count the names that each inode will lose with linked checkouts and with what dead processes left."""
+        found: Counter[int] = Counter()
+        for top in (*self._doomed_links, *self._layout.tmp.iterdir()):
+            # What its owner may not read stays uncounted: a variant of it goes with a later run.
+            with contextlib.suppress(NotADirectoryError, PermissionError):
+                descriptor = os.open(top, below.FOLDER)
+                try:
+                    found.update(entry.ino for entry in native.walk(descriptor) if stat.S_ISREG(entry.mode))
+                finally:
+                    os.close(descriptor)
+        return found
 
 
 def mounted_links() -> str:
