@@ -86,9 +86,10 @@ def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch, options, me
     ],
 )
 def test_mirrors_are_the_users_or_the_hosts(monkeypatch, request_, host, lines):
-    source = AptSource(uri="http://deb.example.org/debian", suite="trixie", components=("main",))
+    source = AptSource(uri="http://deb.example.org/debian", suite="trixie", components=("main",), file="sources.list")
     monkeypatch.setattr(bootstrap, "os_release", lambda: host)
-    monkeypatch.setattr(bootstrap, "host_sources", lambda: [source])
+    ppa = AptSource(uri="http://ppa.example.org/debian", suite="trixie", components=("main",), file="ppa.sources")
+    monkeypatch.setattr(bootstrap, "host_sources", lambda: [ppa, source])
     assert bootstrap._sources(request_) == lines
 
 

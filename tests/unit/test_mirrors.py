@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from volt_core.images.mirrors import AptSource, host_sources, mirror_lines, os_release
+from volt_core.images.mirrors import AptSource, distribution_sources, host_sources, mirror_lines, os_release
 
 ONE_LINE = """\
 # deb http://commented.example.org/debian bookworm main
@@ -55,11 +56,13 @@ def apt(tmp_path, **files):
         name = name.replace("__", ".")
         folder = tmp_path if name == "sources.list" else tmp_path / "sources.list.d"
         (folder / name).write_text(text)
-    return host_sources(tmp_path)
+    found = host_sources(tmp_path)
+    assert {it.file for it in found} <= {name.replace("__", ".") for name in files}
+    return [msgspec.structs.replace(it, file="") for it in found]
 
 
-def source(uri, suite, *components, signed_by=""):
-    return AptSource(uri=f"http://{uri}", suite=suite, components=components, signed_by=signed_by)
+def source(uri, suite, *components, signed_by="", file=""):
+    return AptSource(uri=f"http://{uri}", suite=suite, components=components, signed_by=signed_by, file=file)
 
 
 def test_the_one_line_format(tmp_path):
@@ -138,6 +141,41 @@ def test_a_suite_without_updates_and_security(suite):
 @pytest.mark.parametrize(("host", "sources"), [("", SOURCES), ("trixie", SOURCES), ("bookworm", [])])
 def test_a_host_whose_mirrors_do_not_serve(host, sources):
     assert mirror_lines("bookworm", host, sources) == []
+
+
+ARCHIVE_KEY = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+ARCHIVE = source("archive.example.org/ubuntu", "noble", "main", file="ubuntu.sources")
+PPA = source("ppa.example.org/who/what/ubuntu", "noble", "main", file="who-what.sources")
+VENDOR = source(
+    "apt.vendor.example.org", "noble", "main", signed_by="/usr/share/keyrings/vendor-archive.gpg", file="v.list"
+)
+MOVED = source("user_1@mirror.example.org:8080/ub_untu/", "noble-updates", "main", file="other.list")
+
+
+def fetched(lists, name, origin):
+    (lists / name).write_text(f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{origin}Suite: noble\n")
+
+
+def test_repositories_of_third_parties_are_left_out(tmp_path):
+    fetched(tmp_path, "archive.example.org_ubuntu_dists_noble_InRelease", "Origin: Ubuntu\n")
+    fetched(tmp_path, "ppa.example.org_who_what_ubuntu_dists_noble_InRelease", "Origin: LP-PPA-who-what\n")
+    fetched(tmp_path, "apt.vendor.example.org_dists_noble_Release", "")
+    fetched(tmp_path, "mirror.example.org:8080_ub%5funtu_dists_noble-updates_InRelease", "Origin: Ubuntu \n")
+    assert distribution_sources([ARCHIVE, PPA, VENDOR, MOVED], "ubuntu", tmp_path) == [ARCHIVE, MOVED]
+    assert distribution_sources([ARCHIVE, PPA, VENDOR, MOVED], "debian", tmp_path) == []
+
+
+def test_one_that_stands_among_the_distributions_is_left_out_all_the_same(tmp_path):
+    ppa = msgspec.structs.replace(PPA, file="sources.list", signed_by=ARCHIVE_KEY)
+    fetched(tmp_path, "ppa.example.org_who_what_ubuntu_dists_noble_InRelease", "Origin: LP-PPA-who-what\n")
+    assert distribution_sources([ppa], "ubuntu", tmp_path) == []
+
+
+def test_before_apt_has_fetched_anything_key_and_place_decide(tmp_path):
+    signed = msgspec.structs.replace(MOVED, signed_by=ARCHIVE_KEY)
+    classic = msgspec.structs.replace(ARCHIVE, file="sources.list")
+    found = distribution_sources([ARCHIVE, PPA, VENDOR, MOVED, signed, classic], "ubuntu", tmp_path / "none")
+    assert found == [ARCHIVE, signed, classic]
 
 
 def test_os_release(tmp_path):

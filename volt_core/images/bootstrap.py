@@ -18,7 +18,7 @@ from volt_core import fs, run
 from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, Progress, PutResult, Ref, Store
 from volt_core.errors import ArchiveInvalid, BackendUnavailable, TimedOut, UsageError
 from volt_core.images import records
-from volt_core.images.mirrors import host_sources, mirror_lines, os_release
+from volt_core.images.mirrors import distribution_sources, host_sources, mirror_lines, os_release
 from volt_core.models.image import DEFAULT_PATH, ImageConfig
 from volt_core.names import shown
 
@@ -107,7 +107,8 @@ def _sources(request: ImageRequest) -> list[str]:
     release = os_release()
     if release.get("ID") != request.scheme:
         return []
-    return mirror_lines(request.reference, release.get("VERSION_CODENAME", ""), host_sources())
+    sources = distribution_sources(host_sources(), request.scheme)
+    return mirror_lines(request.reference, release.get("VERSION_CODENAME", ""), sources)
 
 
 def _by_mmdebstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:

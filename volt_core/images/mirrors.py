@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 _APT = Path("/etc/apt")
+_LISTS = Path("/var/lib/apt/lists")
+_RELEASE_HEAD = 4096  # bytes; the fields stand before the sums, which make up the rest
+# What apt writes as %xx in the name of a file that it got from a URI.
+_QUOTED = re.compile(r"""[\\|{}\[\]<>"^~_=!@#$%&*\x00-\x20\x7f]""")
 _WITHOUT_POCKETS = ("sid", "unstable", "experimental")
 
 
@@ -19,6 +23,8 @@ class AptSource(msgspec.Struct, frozen=True, kw_only=True):
     suite: str
     components: tuple[str, ...]
     signed_by: str = ""
+    file: str = ""
+    """Name of the file that lists it."""
 
 
 def host_sources(apt: Path = _APT) -> list[AptSource]:
@@ -30,10 +36,47 @@ def host_sources(apt: Path = _APT) -> list[AptSource]:
         except (OSError, UnicodeDecodeError):
             continue
         if path.suffix == ".list":
-            found += _parse_one_line(text)
+            parsed = _parse_one_line(text)
         elif path.suffix == ".sources":
-            found += _parse_deb822(text)
+            parsed = _parse_deb822(text)
+        else:
+            continue
+        found += [msgspec.structs.replace(source, file=path.name) for source in parsed]
     return found
+
+
+def distribution_sources(sources: Iterable[AptSource], distribution: str, lists: Path = _LISTS) -> list[AptSource]:
+    """Return the repositories of the distribution itself, without those of third parties.
+
+    Suite and component tell nothing: a PPA has the host's as well. The repository's own Release file does, once
+    apt has fetched it. Until then a repository is the distribution's if its archive key signs it, or if it stands in
+    the file where an installer writes it.
+    """
+    return [source for source in sources if _is_of(source, distribution, lists)]
+
+
+def _is_of(source: AptSource, distribution: str, lists: Path) -> bool:
+    origin = _find_origin(source, lists)
+    if origin is not None:
+        return origin.lower() == distribution
+    return source.file in ("sources.list", f"{distribution}.sources") or Path(source.signed_by).name.startswith(
+        f"{distribution}-archive-"
+    )
+
+
+def _find_origin(source: AptSource, lists: Path) -> str | None:
+    """Return the Origin field of the repository's Release file, or None if apt has not fetched that."""
+    place = re.sub(r"^[a-z0-9+]+:(//)?([^/@]*@)?", "", source.uri).rstrip("/")
+    folder = _QUOTED.sub(lambda match: f"%{ord(match[0]):02x}", f"{place}/dists/{source.suite}/").replace("/", "_")
+    for name in ("InRelease", "Release"):
+        try:
+            with (lists / f"{folder}{name}").open("rb") as file:
+                head = file.read(_RELEASE_HEAD).decode("utf-8", "replace")
+        except OSError:
+            continue
+        match = re.search(r"^Origin:[ \t]*(.*?)\s*$", head, re.MULTILINE)
+        return match[1] if match else ""
+    return None
 
 
 def mirror_lines(suite: str, host_suite: str, sources: list[AptSource]) -> list[str]:
