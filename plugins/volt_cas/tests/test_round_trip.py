@@ -114,6 +114,27 @@ def test_an_export_is_what_tar_understands(store, awkward, tmp_path):
         assert store.put_tar(stream).digest == digest
 
 
+def test_short_default_acls_and_odd_names_of_attributes_survive_archives(store, tmp_path):
+    host.require("user_xattrs")
+    source = tmp_path / "source"
+    source.mkdir()
+    acl = "0200000001000700ffffffff04000500ffffffff20000500ffffffff"
+    os.setxattr(source, "system.posix_acl_default", bytes.fromhex(acl))
+    (source / "file").touch()
+    for name in ("a=b", "100%", "%3D", "%253D=%25", "="):
+        os.setxattr(source / "file", f"user.{name}", b"=")
+    digest = store.put_directory(source).digest
+    run.run(["tar", "--format=pax", *_TAR, "-C", str(source), "-cf", str(tmp_path / "in.tar"), "."], timeout=60)
+    with (tmp_path / "out.tar").open("wb") as stream:
+        store.export_tar(digest, stream)
+    for name in ("in.tar", "out.tar"):
+        with (tmp_path / name).open("rb") as stream:
+            assert store.put_tar(stream).digest == digest, name
+    (tmp_path / "out").mkdir()
+    run.run(["tar", *_TAR, "-p", "-C", str(tmp_path / "out"), "-xf", str(tmp_path / "out.tar")], timeout=60)
+    assert differences(source, tmp_path / "out", ignore={"holes"}) == []
+
+
 @pytest.mark.parametrize("version", ["0.0", "0.1", "1.0"])
 def test_an_archive_of_tar_is_the_same_tree(store, awkward, tmp_path, version):
     archive = tmp_path / "in.tar"

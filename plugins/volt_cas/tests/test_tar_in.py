@@ -327,10 +327,12 @@ def test_attributes_of_both_families_are_taken(store):
     found = entries(
         store,
         pax([(b"SCHILY.xattr.user.a", b"x\0=\n\xff"), (b"LIBARCHIVE.xattr.user.b%20c", b"AP8"),
+             (b"SCHILY.xattr.user.100%25%3D%3d%41", b"1"),
              (b"SCHILY.xattr.user.empty", b""), (b"SCHILY.xattr.security.selinux", b"label")]),
         header(b"x"),
     )  # fmt: skip
-    assert dict(found[b"x"].xattrs) == {"user.a": b"x\0=\n\xff", "user.b c": b"\0\xff", "user.empty": b""}
+    assert dict(found[b"x"].xattrs) == {"user.a": b"x\0=\n\xff", "user.b c": b"\0\xff", "user.empty": b"",
+                                         "user.100%=%3d%41": b"1"}  # fmt: skip
     archive = pax([(b"SCHILY.xattr.security.selinux", b"label")]) + header(b"x") + END
     (note,) = store.put_tar(io.BytesIO(archive)).notes
     assert "security" in note
@@ -349,6 +351,9 @@ def test_an_acl_is_the_same_as_text_and_as_attribute():
     assert acl.parse_acl_text(text) == value
     assert acl.parse_acl_text(b"u::rwx\nu:joe:rwx:54321\ng::r-x\nm::rwx #effective\no::r-x\n") == value
     assert acl.parse_acl_text(b"user::rw-,group::r--,other::---") is None
+    # As a default ACL it is more than a mode: what is made below gets it.
+    assert acl.parse_acl_text(b"user::rw-,group::r--,other::---", default=True) is not None
+    assert acl.parse_acl_text(b"", default=True) is None
     for bad in (b"user:joe:rwx", b"x::rwx", b"mask:7:rwx", b"user::abc", b"user", b"\xff"):
         with pytest.raises(ValueError):  # noqa: PT011  (which one does not matter, the caller leaves the ACL out)
             acl.parse_acl_text(bad)

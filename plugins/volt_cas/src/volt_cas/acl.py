@@ -14,8 +14,8 @@ _SHORT = {"u": "user", "g": "group", "m": "mask", "o": "other"}
 _BASE = 3
 
 
-def parse_acl_text(text: bytes) -> bytes | None:
-    """Return the attribute's value; None for an ACL that says no more than a mode.
+def parse_acl_text(text: bytes, *, default: bool = False) -> bytes | None:
+    """Return the attribute's value; None for an ACL that says no more than a mode, or a default ACL that says nothing.
 
     Raises ValueError, also for a user or group that is named and has no number beside the name.
     """
@@ -37,7 +37,7 @@ def parse_acl_text(text: bytes) -> bytes | None:
         if not 0 <= identity <= _UNDEFINED:
             raise ValueError(f"'{line}' has an impossible number")
         entries.append((tag, identity, bits))
-    if len(entries) <= _BASE:
+    if len(entries) <= (0 if default else _BASE):
         return None
     packed = b"".join(_ENTRY.pack(tag, bits, identity) for tag, identity, bits in sorted(entries))
     return _VERSION.pack(2) + packed

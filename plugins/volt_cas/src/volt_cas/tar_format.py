@@ -336,6 +336,16 @@ _TYPES: dict[bytes, Literal["f", "h", "l", "c", "b", "d", "p"]] = {
 }  # fmt: skip
 
 
+def escape_xattr_name(name: bytes) -> bytes:
+    """Return the name as GNU tar has it in the key of a pax record, which ends at the first ``=``."""
+    return name.replace(b"%", b"%25").replace(b"=", b"%3D")
+
+
+def unescape_xattr_name(name: bytes) -> bytes:
+    """Undo :func:`escape_xattr_name`; what else follows a ``%`` stays, as GNU tar has it."""
+    return name.replace(b"%3D", b"=").replace(b"%25", b"%")
+
+
 def _name_of(block: bytes) -> bytes:
     name = block[:100].partition(b"\0")[0]
     prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""

@@ -27,7 +27,7 @@ from volt_cas.record import (
     Node,
     SymlinkEntry,
 )
-from volt_cas.tar_format import Limits, Member, TarReader
+from volt_cas.tar_format import Limits, Member, TarReader, unescape_xattr_name
 from volt_core.contracts import EntryType, MtimePolicy, Progress
 from volt_core.errors import ArchiveInvalid
 
@@ -230,7 +230,7 @@ class TarImport:
 
     def _add_acl(self, found: dict[bytes, bytes], name: str, text: bytes, member: Member) -> None:
         try:
-            value = acl.parse_acl_text(text)
+            value = acl.parse_acl_text(text, default=name == ACL_DEFAULT)
         except ValueError:
             self._notes.add("ACLs that are damaged or name users without a number", member.name)
             return
@@ -271,7 +271,7 @@ class TarImport:
 def _decode_xattr(key: bytes, value: bytes, member: Member) -> tuple[bytes, bytes] | None:
     """Return name and value if a pax record is an extended attribute."""
     if key.startswith(_SCHILY):
-        name = key.removeprefix(_SCHILY)
+        name = unescape_xattr_name(key.removeprefix(_SCHILY))
     elif key.startswith(_LIBARCHIVE):
         name = urllib.parse.unquote_to_bytes(key.removeprefix(_LIBARCHIVE))
         try:

@@ -24,7 +24,7 @@ from volt_cas.record import (
     Node,
     SymlinkEntry,
 )
-from volt_cas.tar_format import BLOCK, CHUNK
+from volt_cas.tar_format import BLOCK, CHUNK, escape_xattr_name
 from volt_core.contracts import Progress
 
 _RECORD = 20 * BLOCK  # tar pads an archive to a multiple of this
@@ -146,7 +146,7 @@ def _device_number(value: int) -> bytes:
 def _xattr_records(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     for name, value in metadata.xattrs:
         text = acl.render_acl_text(value) if name in _ACLS else None
-        yield (b"SCHILY.xattr." + name, value) if text is None else (_ACLS[name], text)
+        yield (b"SCHILY.xattr." + escape_xattr_name(name), value) if text is None else (_ACLS[name], text)
 
 
 def _decimal_time(metadata: Metadata) -> bytes:
