@@ -13,7 +13,7 @@ import pytest
 from volt_core import run
 from volt_core.contracts import ImageRequest, Ref
 from volt_core.contracts.progress import SILENT
-from volt_core.errors import ArchiveInvalid, BackendUnavailable, CommandFailed, StoreFull, UsageError
+from volt_core.errors import ArchiveInvalid, BackendUnavailable, CommandFailed, StoreFull, TimedOut, UsageError
 from volt_core.images import bootstrap
 from volt_core.images.bootstrap import BootstrapSource, build_debootstrap_argv, build_mmdebstrap_argv
 from volt_core.images.mirrors import AptSource
@@ -179,6 +179,17 @@ def test_a_full_store_ends_the_tool_at_once(tool, store, monkeypatch):
         fetch(store)
     assert time.monotonic() - begin < 20
     assert_gone(int(pid_file.read_text()))
+
+
+@pytest.mark.parametrize("body", ["sleep 1000", "head -c 200000 $tar; sleep 1000", "cat $tar; exec sleep 1000"])
+def test_a_tool_that_hangs_is_ended(tool, store, monkeypatch, body):
+    monkeypatch.setattr(bootstrap, "_TIME_LIMIT", 0.5)
+    pid_file = tool(body)
+    with pytest.raises(TimedOut, match=r"'mmdebstrap' has written nothing for \S+ minutes") as caught:
+        fetch(store)
+    assert "--mirror" in str(caught.value.hint)
+    assert_gone(int(pid_file.read_text()))
+    assert store.find_ref(REF.name) is None
 
 
 def test_an_interrupt_ends_the_tool(tool, store):

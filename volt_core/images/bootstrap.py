@@ -7,8 +7,10 @@ directory, which is put into the store and removed.
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import select
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +28,10 @@ _SUITE = re.compile(r"^[a-z][a-z0-9.-]{0,40}\Z")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.:-]{0,100}\Z")
 _VARIANTS = ("minbase", "buildd", "essential", "apt", "required", "important", "standard")
 _DEFAULT_VARIANT = "minbase"
+# Seconds. mmdebstrap writes its first byte when all is installed, so this bounds the same work for both tools.
 _TIME_LIMIT = 3600.0
 _CLEAR_LIMIT = 300.0
+_BUFFER = 1024 * 1024
 _CONFIG = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/bash",))
 
 
@@ -111,6 +115,26 @@ def _sources(request: ImageRequest) -> list[str]:
     return mirror_lines(request.reference, release.get("VERSION_CODENAME", ""), sources)
 
 
+class _Awaited(io.RawIOBase):
+    """A tool's output. Raises :class:`TimedOut` when nothing comes for too long: a mirror may hang for ever."""
+
+    def __init__(self, pipe: IO[bytes], program: str) -> None:
+        self._descriptor = pipe.fileno()
+        self._program = program
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        ready, _, _ = select.select([self._descriptor], [], [], _TIME_LIMIT)
+        if not ready:
+            raise TimedOut(
+                f"'{self._program}' has written nothing for {_TIME_LIMIT / 60:g} minutes",
+                hint="Check the mirror, or name another with --mirror.",
+            )
+        return os.readv(self._descriptor, [buffer])
+
+
 def _by_mmdebstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:
     argv = build_mmdebstrap_argv(request, _sources(request))
     progress.begin(f"bootstrapping {request.scheme}:{request.reference}")
@@ -119,11 +143,12 @@ def _by_mmdebstrap(request: ImageRequest, store: Store, progress: Progress) -> P
             if process.stdout is None:
                 raise AssertionError("a pipe was asked for")
             cut_short: ArchiveInvalid | None = None
+            output = io.BufferedReader(_Awaited(process.stdout, argv[0]), _BUFFER)
             try:
-                result = store.put_tar(cast(BinaryIO, process.stdout), mtime=request.mtime, progress=progress)
+                result = store.put_tar(cast(BinaryIO, output), mtime=request.mtime, progress=progress)
             except ArchiveInvalid as error:  # judged below: a tool that fails also cuts its tar short
                 cut_short = error
-            _drain(process.stdout)
+            _drain(output)
             status = _wait(process, argv)
         if status != 0:
             errors.seek(0)
