@@ -38,11 +38,12 @@ from volt_core.supervisor.model import (
     SupervisorRecord,
     Watch,
 )
-from volt_core.supervisor.place import OUTCOMES, RECORDS
+from volt_core.supervisor.place import OUTCOMES, RECORDS, claim
 
 _ANSWER_SECONDS = 15.0
 """How much longer than asked a supervisor may take to stop a workload before it counts as stuck."""
 _START_SECONDS = 60.0
+_POLL_SECONDS = 0.005
 _DETAIL_LINES = 6
 
 
@@ -165,6 +166,7 @@ class Supervised:
                 answer = None
                 self._kill_supervisor()
         if answer is None:
+            self._await_end()
             self.clean()
 
     def wait(self, timeout: float | None = None) -> Outcome:
@@ -186,9 +188,25 @@ class Supervised:
         return outcome
 
     def clean(self) -> None:
-        """End what a killed supervisor left behind. Nothing to do is success; must not be called while it runs."""
-        if not _ended_cleanly(self._folder):
-            processes.kill_leftovers(self._id)
+        """End what a killed supervisor left behind; nothing to do is success, and a supervisor at work is left alone.
+
+        Raises :class:`TimedOut` if something does not end.
+        """
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while not _ended_cleanly(self._folder):
+            with claim(self._folder) as is_free:
+                remaining = processes.kill_leftovers(self._id) if is_free else []
+            if remaining:
+                pids = ", ".join(map(str, remaining))
+                raise TimedOut(
+                    f"Cannot end what is left of '{self._name}': processes {pids} survive SIGKILL",
+                    hint="They may wait for a device or a network file system that does not answer.",
+                )
+            record = self._find_record()
+            # What was killed holds its lock until it is gone; what is about to begin has no record yet.
+            if is_free or record is None or _is_running(record) or time.monotonic() >= deadline:
+                return
+            time.sleep(_POLL_SECONDS)
 
     def stats(self) -> StatsSample:
         """Sum over its processes what ``/proc`` says. Raises :class:`WrongState` if it is not running."""
@@ -253,6 +271,12 @@ class Supervised:
             said = (self._folder / CRASH_FILE).read_text(encoding="utf-8", errors="replace")
             return BackendError(f"The supervisor of '{self._name}' failed", details=said or None)
         return BackendError(f"The supervisor of '{self._name}' failed")
+
+    def _await_end(self) -> None:
+        """Wait, but not for ever, until a supervisor that has hung up is gone, or has left its outcome."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while self.status().status.active and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def _kill_supervisor(self) -> None:
         record = self._find_record()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from volt_core.errors import WrongState
@@ -21,17 +23,33 @@ _RESERVE = 64 * 1024
 _RECORD_RESERVE = 4096
 
 
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Keep supervisors out for the length of the block; yields False if one is there, if only about to begin."""
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield _try_lock(lock)
+    finally:
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class Place:
     """A workload's folder, held by one supervisor at a time. Raises :class:`WrongState` if another holds it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_lock(self._lock):
             os.close(self._lock)
-            raise WrongState("It is running already", hint="Stop it first.") from None
+            raise WrongState("It is running already", hint="Stop it first.")
         self._record = -1
         try:
             self._make_room()

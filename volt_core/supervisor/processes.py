@@ -132,9 +132,8 @@ def send(pid: int, start: int, number: int) -> bool:
     return True
 
 
-def kill_leftovers(workload_id: str, timeout: float = 5.0) -> int:
-    """Kill every process with the workload's marker and wait until all are gone; return how many there were."""
-    killed: set[int] = set()
+def kill_leftovers(workload_id: str, timeout: float = 5.0) -> list[int]:
+    """Kill every process with the workload's marker and wait until all are gone; return those that would not go."""
     deadline = time.monotonic() + timeout
     while remaining := leftovers(workload_id):
         # Stopped first, so that none of them forks away while the others are being killed.
@@ -142,8 +141,7 @@ def kill_leftovers(workload_id: str, timeout: float = 5.0) -> int:
             for stat in remaining:
                 with contextlib.suppress(PermissionError):
                     send(stat.pid, stat.start, number)
-        killed.update(stat.pid for stat in remaining)
         if time.monotonic() >= deadline:
             break
         time.sleep(0.005)
-    return len(killed)
+    return [stat.pid for stat in remaining]

@@ -7,21 +7,24 @@ import os
 import resource
 import secrets
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from volt_core.contracts import Streams
-from volt_core.errors import BackendError, WrongState
+from volt_core.errors import BackendError, TimedOut, WrongState
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Status
 from volt_core.supervisor import control, processes
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import (
+    LOCK_FILE,
     MARKER,
     STATUS_FD,
     Ended,
@@ -33,6 +36,7 @@ from volt_core.supervisor.model import (
     Stop,
     Watch,
 )
+from volt_core.supervisor.place import Place
 from volt_core.testing.workbench import Pipes
 
 
@@ -316,3 +320,56 @@ def test_names_with_parentheses_do_not_confuse_proc(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
     assert processes.find_stat(pid) is None
     assert not processes.send(pid, 1, signal.SIGKILL)
+
+
+def test_of_two_starts_one_is_refused_and_leaves_the_other_alone(workload: Workload) -> None:
+    """However far the other has come: between its lock and its record it looks like one that was killed."""
+
+    def start(delay: float) -> bool:
+        time.sleep(delay)
+        try:
+            workload.start("sleep", "1000")
+        except WrongState:
+            return False
+        return True
+
+    for delay in (0.0, 0.04, 0.07, 0.1, 0.13):
+        with ThreadPoolExecutor() as threads:
+            assert sorted(threads.map(start, (0.0, delay))) == [False, True]
+        assert workload.supervised.status().status is Status.RUNNING
+        assert len(processes.leftovers(workload.id)) == 1
+        workload.supervised.stop(signal.SIGTERM, 10)
+        outcome = workload.supervised.status().outcome
+        assert outcome is not None
+        assert outcome.signal == signal.SIGTERM
+
+
+def test_cleaning_leaves_a_start_alone_that_is_under_way(workload: Workload) -> None:
+    place = Place(workload.folder)
+    process = subprocess.Popen(["sleep", "1000"], env={MARKER: workload.id, "PATH": os.environ["PATH"]})
+    try:
+        while not processes.leftovers(workload.id):
+            time.sleep(0.01)
+        workload.supervised.clean()
+        assert process.poll() is None
+        place.leave(Outcome(code=0))
+        (workload.folder / LOCK_FILE).write_bytes(b"as a killed supervisor leaves it")
+        workload.supervised.clean()
+        assert process.wait(20) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_survives_sigkill_is_named(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workload.folder / LOCK_FILE).write_bytes(b"as a killed supervisor leaves it")
+    process = subprocess.Popen(["sleep", "1000"], env={MARKER: workload.id, "PATH": os.environ["PATH"]})
+    try:
+        # No test can make a process that outlives SIGKILL: this one does not get it.
+        monkeypatch.setattr(processes, "send", lambda *_: True)
+        with pytest.raises(TimedOut, match=str(process.pid)):
+            workload.supervised.stop(signal.SIGTERM, 0)
+    finally:
+        monkeypatch.undo()
+        process.kill()
+        process.wait()
