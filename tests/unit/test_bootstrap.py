@@ -7,6 +7,7 @@ import signal
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -214,17 +215,53 @@ def assert_gone(pid):
         os.kill(pid, 0)
 
 
-def test_debootstrap_as_the_fallback(tool, store, monkeypatch):
-    tool("mkdir -p $3/etc $3/var/cache/apt/archives; echo x > $3/var/cache/apt/archives/a.deb; echo hi > $3/etc/motd",
-         name="debootstrap")  # fmt: skip
+@pytest.fixture
+def debootstrap(tool, monkeypatch):
+    """Only debootstrap is there; it notes its arguments."""
+    tool("echo $@ > ${0%/bin/*}/argv; mkdir -p $3/etc $3/var/cache/apt/archives\n"
+         "echo x > $3/var/cache/apt/archives/a.deb; echo hi > $3/etc/motd", name="debootstrap")  # fmt: skip
     found = run.find_program
     monkeypatch.setattr(run, "find_program", lambda name: None if name == "mmdebstrap" else found(name))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(bootstrap, "_sources", lambda request: [])
+
+
+SECURITY_FIRST = [
+    "deb [signed-by=/k.gpg] http://sec.example.org/debian-security bookworm-security main",
+    "deb mirror+file:/etc/apt/mirrors.list bookworm main",
+    "deb [signed-by=/k.gpg] http://deb.example.org/debian bookworm main",
+]
+
+
+@pytest.mark.parametrize(
+    ("sources", "mirror"),
+    [
+        (SECURITY_FIRST, "http://deb.example.org/debian"),
+        (SECURITY_FIRST[:1], ""),
+        (["file:/mirror"], "file:/mirror"),
+        ([], ""),
+    ],
+)
+def test_debootstrap_as_the_fallback(debootstrap, tmp_path, store, monkeypatch, sources, mirror):
+    monkeypatch.setattr(bootstrap, "_sources", lambda request: sources)
     digest = fetch(store).result.digest
     paths = {entry.path for entry in store.entries(digest)}
     assert {b"etc/motd", b"dev", b"var/cache/apt/archives"} <= paths
     assert b"var/cache/apt/archives/a.deb" not in paths
+    _, suite, target, *rest = (tmp_path / "argv").read_text().split()
+    assert (suite, rest) == ("bookworm", [mirror] if mirror else [])
+    assert Path(target).parent.parent == store.path.parent, "not where the store is"
+    assert not Path(target).parent.exists()
+
+
+def test_what_a_killed_debootstrap_left_is_cleared_away(debootstrap, store, monkeypatch):
+    old, new = (store.path.parent / f".bootstrap-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        (folder / "root/etc").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    monkeypatch.setattr(bootstrap, "_sources", lambda request: [])
+    fetch(store)
+    assert not old.exists()
+    assert new.exists()
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,8 @@ class Store(abc.ABC):
     """A content-addressed store. The implementation's constructor takes the directory it lives in."""
 
     NAME: ClassVar[str]
+    path: Path
+    """The directory it lives in."""
 
     @abc.abstractmethod
     def __init__(self, path: Path) -> None:

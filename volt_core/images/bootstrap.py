@@ -7,12 +7,14 @@ directory, which is put into the store and removed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import select
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -31,6 +33,9 @@ _DEFAULT_VARIANT = "minbase"
 # Seconds. mmdebstrap writes its first byte when all is installed, so this bounds the same work for both tools.
 _TIME_LIMIT = 3600.0
 _CLEAR_LIMIT = 300.0
+_WORK_PREFIX = ".bootstrap-"
+_ABANDONED = 24 * _TIME_LIMIT
+_DEBOOTSTRAP_SCHEMES = ("http:", "https:", "ftp:", "file:", "ssh:")
 _BUFFER = 1024 * 1024
 _CONFIG = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/bash",))
 
@@ -167,19 +172,49 @@ def _wait(process: run.Process[bytes], argv: Sequence[str]) -> int:
 
 
 def _by_debootstrap(request: ImageRequest, store: Store, progress: Progress) -> PutResult:
-    mirrors = [line.split()[-3] for line in _sources(request) if " " in line] or [request.mirror]
-    with tempfile.TemporaryDirectory(prefix="volt-bootstrap-", ignore_cleanup_errors=True) as folder:
-        target = Path(folder) / "root"
-        progress.begin(f"bootstrapping {request.scheme}:{request.reference}")
-        run.run(build_debootstrap_argv(request, str(target), mirrors[0]), timeout=_TIME_LIMIT)
+    progress.begin(f"bootstrapping {request.scheme}:{request.reference}")
+    with _work_folder(store.path.parent) as folder:
+        target = folder / "root"
+        argv = build_debootstrap_argv(request, str(target), choose_mirror(request.reference, _sources(request)))
+        run.run(argv, timeout=_TIME_LIMIT)
         fs.remove_tree(target / "dev")
         (target / "dev").mkdir(0o755)
         archives = target / "var/cache/apt/archives"
         for package in archives.glob("*.deb"):
             package.unlink()
-        result = store.put_directory(target, mtime=request.mtime, progress=progress)
-        fs.remove_tree(target)
-    return result
+        return store.put_directory(target, mtime=request.mtime, progress=progress)
+
+
+def choose_mirror(suite: str, sources: Sequence[str]) -> str:
+    """Return the one mirror that debootstrap takes: that of the suite itself, not of its security; or nothing."""
+    for source in sources:
+        words = source.split()
+        if len(words) == 1:  # the user's own, without "deb" and suite
+            return source
+        uri, of_suite = words[-3:-1]
+        if of_suite == suite and uri.startswith(_DEBOOTSTRAP_SCHEMES):
+            return uri
+    return ""
+
+
+@contextlib.contextmanager
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """Give a directory on the store's own file system, and clear away those that killed commands left.
+
+    /tmp would not do: where it is a tmpfs it has nodev, which debootstrap refuses, and little room.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in parent.glob(f"{_WORK_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _ABANDONED:
+                fs.remove_tree(old)
+    folder = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=parent))
+    try:
+        yield folder
+    finally:
+        # Whatever debootstrap left mounted stays for the next time.
+        with contextlib.suppress(OSError):
+            fs.remove_tree(folder)
 
 
 def _drain(stream: IO[bytes]) -> None:
