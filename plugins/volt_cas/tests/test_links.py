@@ -120,6 +120,22 @@ def test_siblings_are_made_at_the_limit_of_links(store, tmp_path, monkeypatch):
     assert store.verify().damaged == ()
 
 
+def test_hard_links_reach_the_limit_too(store, tmp_path):
+    top = tmp_path / "source"
+    top.mkdir()
+    (top / "00").write_text("content")
+    for number in range(1, 20):
+        os.link(top / "00", top / f"{number:02}")
+    digest = store.put_directory(top).digest
+    (tmp_path / "out").mkdir()
+    with open_staging(store._layout) as staging:
+        run = Checkout(store._layout, SILENT, staging=staging)
+        run._linker = Linker(store._layout, staging, run._applier, max_links=6)
+        assert run.run(bytes.fromhex(digest[7:]), tmp_path / "out").linked == 20
+    assert differences(top, tmp_path / "out", ignore={"hardlinks"}) == []
+    assert max(path.stat().st_nlink for path in (tmp_path / "out").iterdir()) == 6
+
+
 @pytest.mark.needs_loop_mount
 def test_the_true_limit_of_ext4_is_met():
     with host.loop_mounted("ext4", 64, "-N", "2000") as disk:

@@ -11,6 +11,7 @@ import pytest
 from volt_cas.store import CasStore
 from volt_core import run
 from volt_core.contracts import CheckoutMode, Ref
+from volt_core.errors import ObjectMissing
 from volt_core.testing import host
 from volt_core.testing.trees import differences
 
@@ -241,3 +242,25 @@ def test_a_default_acl_above_does_not_reach_the_checkout(store, tmp_path):
     store.checkout(store.put_directory(tmp_path / "source").digest, tmp_path / "target/out")
     assert differences(tmp_path / "source", tmp_path / "target/out") == []
     assert Path(tmp_path, "target/out/dir/file").exists()
+
+
+def test_an_existing_directory_is_as_before_when_a_checkout_fails(store, tmp_path):
+    host.require("user_xattrs")
+    (tmp_path / "source/dir").mkdir(parents=True)
+    (tmp_path / "source/dir/file").write_text("x")
+    digest = store.put_directory(tmp_path / "source").digest
+    for path in (store.path / "objects").rglob("??*"):
+        if path.is_file():
+            path.unlink()
+    target = tmp_path / "target"
+    target.mkdir(mode=0o751)
+    acl = "0200000001000700ffffffff0200070031d4000004000500ffffffff10000700ffffffff20000500ffffffff"
+    for name in ("access", "default"):
+        os.setxattr(target, f"system.posix_acl_{name}", bytes.fromhex(acl))
+    os.setxattr(target, "user.x", b"1")
+    os.utime(target, ns=(0, 10**18))
+    (tmp_path / "expected").mkdir()
+    run.run(["cp", "-a", str(target), str(tmp_path / "expected")], timeout=30)
+    with pytest.raises(ObjectMissing):
+        store.checkout(digest, target)
+    assert differences(tmp_path / "expected/target", target) == []

@@ -15,7 +15,7 @@ import msgspec
 from volt_cas import below
 from volt_cas.errors import explained
 from volt_cas.layout import Layout
-from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Applier
+from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Applier, metadata_of, read_xattrs
 from volt_cas.objects import copy_content, open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
     BlockEntry,
@@ -54,13 +54,14 @@ def check_out(
 
 @contextlib.contextmanager
 def _made(destination: Path) -> Iterator[None]:
-    """Have an empty directory for the block; leave nothing behind when it fails."""
-    existed = os.path.lexists(destination)
-    if existed:
+    """Have an empty directory for the block; when it fails, all is as it was before."""
+    before: Metadata | None = None
+    if os.path.lexists(destination):
         if destination.is_symlink() or not destination.is_dir():
             raise AlreadyExists(f"Cannot check out to '{destination}': it exists", hint="Choose another path.")
         if any(destination.iterdir()):
             raise AlreadyExists(f"Cannot check out to '{destination}': it is not empty", hint="Choose another path.")
+        before = metadata_of(destination.stat(), read_xattrs(os.fspath(destination))[0])
     else:
         try:
             destination.mkdir(mode=0o700)
@@ -71,12 +72,22 @@ def _made(destination: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if existed:
-            for child in destination.iterdir():
-                fs.remove_tree(child)
-        else:
+        if before is None:
             fs.remove_tree(destination)
+        else:
+            _empty(destination, before)
         raise
+
+
+def _empty(folder: Path, metadata: Metadata) -> None:
+    """Remove what is in the folder and give it its metadata back."""
+    for child in folder.iterdir():
+        fs.remove_tree(child)
+    descriptor = os.open(folder, below.FOLDER)
+    try:
+        Applier().apply(descriptor, metadata)
+    finally:
+        os.close(descriptor)
 
 
 class _Frame(msgspec.Struct):
@@ -172,7 +183,9 @@ class Checkout:
             self._bytes += entry.size
             self._progress.advance(entry.size, 1)
         group = self._groups.get(below.join(path, entry.name), 0) if self._groups else 0
-        if group in self._first:
+        # Another name in a linked checkout is one more link of a stored inode, which can have so many.
+        is_linked = self._linker is not None and isinstance(entry, FileEntry) and entry.size > 0
+        if group in self._first and not is_linked:
             self._link_to(self._first[group], folder, entry.name)
             return
         made = True
