@@ -160,9 +160,29 @@ def test_a_newer_format_is_refused(tmp_path):
     tmp_path.joinpath("format.json").write_text('{"format": 1, "hash": "blake9"}')
     with pytest.raises(StateTooNew, match="blake9"):
         CasStore(tmp_path)
+    tmp_path.joinpath("format.json").write_text('{"format": 0, "hash": "sha256"}')
+    with pytest.raises(StateCorrupt, match="format 0"):
+        CasStore(tmp_path)
     tmp_path.joinpath("format.json").write_text('{"for')
     with pytest.raises(StateCorrupt, match=r"format\.json"):
         CasStore(tmp_path)
+
+
+def test_a_newer_format_is_noticed_by_whoever_has_the_store_open(store, tmp_path):
+    (tmp_path / "tree").mkdir()
+    digest = store.put_directory(tmp_path / "tree", ref=Ref(name="x", digest="")).digest
+    store.path.joinpath("format.json").write_text('{"format":2,"hash":"sha256"}')
+    for act in (
+        lambda: store.put_directory(tmp_path / "tree"),
+        lambda: store.checkout(digest, tmp_path / "out"),
+        lambda: store.set_ref(Ref(name="y", digest=digest)),
+        lambda: store.delete_ref("x"),
+        store.verify,
+        store.gc,
+    ):
+        with pytest.raises(StateTooNew):
+            act()
+    assert [ref.name for ref in store.refs()] == ["x"]
 
 
 def forge(store: CasStore, value: record.Record) -> bytes:

@@ -63,7 +63,7 @@ class Layout:
         self.lock_file = path / "lock"
         self.refs_lock_file = path / "refs.lock"
         self._format_file = path / "format.json"
-        self._check_format()
+        self.check_format()
 
     def exists(self) -> bool:
         """Tell whether anything was ever put here."""
@@ -84,12 +84,14 @@ class Layout:
     def shared(self) -> Iterator[None]:
         """Keep gc away for the length of the block; for everything that adds to the store or relies on it."""
         with fs.lock(self.lock_file, shared=True, timeout=WRITER_PATIENCE, what=f"the store '{self.path}'"):
+            self.check_format()
             yield
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Be alone with the store for the length of the block."""
         with fs.lock(self.lock_file, timeout=GC_PATIENCE, what=f"the store '{self.path}'"):
+            self.check_format()
             yield
 
     def object_path(self, digest: bytes) -> Path:
@@ -104,7 +106,8 @@ class Layout:
         """Return the folder of the linked checkout; the tree itself is ``root`` in it."""
         return self.links / digest.hex()
 
-    def _check_format(self) -> None:
+    def check_format(self) -> None:
+        """Refuse a format that this Volt does not know; it may have changed since the store was opened."""
         try:
             data = self._format_file.read_bytes()
         except FileNotFoundError:
@@ -120,6 +123,11 @@ class Layout:
             raise StateTooNew(
                 f"The store '{self.path}' has format {found.format} with {found.hash}, this Volt knows {FORMAT}",
                 hint="It was made by a newer Volt: upgrade this one.",
+            )
+        if found.format != FORMAT:
+            raise StateCorrupt(
+                f"The store '{self.path}' has format {found.format}, which there never was",
+                hint="Look who wrote format.json; the first format is 1.",
             )
 
 

@@ -118,6 +118,7 @@ class Refs:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with fs.lock(self._layout.refs_lock_file, what="the refs of the store"):
+            self._layout.check_format()
             yield
 
     def _path(self, name: str) -> Path:
