@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -106,12 +107,14 @@ def test_times_beyond_64_bits_of_nanoseconds_are_kept():
 
 def entry(name: bytes, **changes: object) -> list[object]:
     parts: dict[str, object] = {"tag": "f", "mode": 0o644, "nanoseconds": 0, "uid": 0, "xattrs": [], "digest": HELLO}
-    parts.update(changes)
+    parts |= {"size": 6} | changes
     metadata = [parts["mode"], parts["uid"], 0, 0, parts["nanoseconds"], parts["xattrs"]]
-    return [parts["tag"], name, metadata, 1, parts["digest"]]
+    return [parts["tag"], name, metadata, parts["size"], parts["digest"]]
 
 
 META = [0o755, 0, 0, 0, 0, []]
+LINK_WITH_XATTR = [0o777, 0, 0, 0, 0, [[b"user.x", b""]]]
+NOTHING = hashlib.sha256().digest()
 BAD = {
     "not msgpack": b"\xc1",
     "cut off": DIRECTORY_BYTES[:-1],
@@ -135,12 +138,24 @@ BAD = {
     "unsorted attributes": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"b", b""], [b"a", b""]])]]),
     "a whiteout": msgspec.msgpack.encode(["dir", [["c", b"a", META, 0, 0]]]),
     "an attribute of overlayfs": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"user.overlay.x", b""]])]]),
+    "an attribute of the host": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"security.selinux", b""]])]]),
+    "a trusted attribute": msgspec.msgpack.encode(["dir", [entry(b"a", xattrs=[[b"trusted.foo", b""]])]]),
+    "a symlink's attribute": msgspec.msgpack.encode(["dir", [["l", b"a", LINK_WITH_XATTR, b"t"]]]),
+    "a root's attribute": msgspec.msgpack.encode(["tree", [*META[:5], [[b"trusted.foo", b""]]], HELLO, None]),
+    "nothing with the digest of something": msgspec.msgpack.encode(["dir", [entry(b"a", size=0)]]),
+    "something with the digest of nothing": msgspec.msgpack.encode(["dir", [entry(b"a", digest=NOTHING)]]),
     "a long name": msgspec.msgpack.encode(["dir", [entry(b"a" * 256)]]),
     "a symlink's mode": msgspec.msgpack.encode(["dir", [["l", b"a", META, b"t"]]]),
     "a group of one": msgspec.msgpack.encode(["links", [[b"a"]]]),
     "an unsorted group": msgspec.msgpack.encode(["links", [[b"b", b"a"]]]),
     "unsorted groups": msgspec.msgpack.encode(["links", [[b"c", b"d"], [b"a", b"b"]]]),
     "a path in two groups": msgspec.msgpack.encode(["links", [[b"a", b"c"], [b"b", b"c"]]]),
+    "a group with the root": msgspec.msgpack.encode(["links", [[b"", b"a"]]]),
+    "a group with a path that leads out": msgspec.msgpack.encode(["links", [[b"../x", b"a"]]]),
+    "a group with an absolute path": msgspec.msgpack.encode(["links", [[b"/abs", b"a"]]]),
+    "a group with an empty name": msgspec.msgpack.encode(["links", [[b"a//b", b"b"]]]),
+    "a group with a NUL": msgspec.msgpack.encode(["links", [[b"a", b"b\0"]]]),
+    "a group with a long name": msgspec.msgpack.encode(["links", [[b"a", b"b" * 256]]]),
     "no group": msgspec.msgpack.encode(["links", []]),
     "groups in the top record": msgspec.msgpack.encode(["tree", META, HELLO, [[b"a", b"b"]]]),
     "a top record without links": msgspec.msgpack.encode(["tree", META, HELLO]),
@@ -149,6 +164,7 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_whatever_is_not_canonical_is_refused(what):
+    assert record.decode(msgspec.msgpack.encode(["dir", [entry(b"a"), ["d", b"b", META, HELLO]]]), HELLO)
     with pytest.raises(ObjectCorrupt):
         record.decode(BAD[what], HELLO)
 

@@ -8,13 +8,12 @@ import stat
 
 import msgspec
 
-from volt_cas.record import NANOSECONDS, OVERLAY_XATTRS, Metadata
+from volt_cas.record import NANOSECONDS, OVERLAY_XATTRS, Metadata, is_kept_xattr
 from volt_core.contracts import EntryType
 
 CAPABILITY = "security.capability"
 ACL_ACCESS = "system.posix_acl_access"
 ACL_DEFAULT = "system.posix_acl_default"
-_KEPT = frozenset((CAPABILITY, ACL_ACCESS, ACL_DEFAULT))
 _OVERLAY = tuple(prefix.decode() for prefix in OVERLAY_XATTRS)
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
 _ALL_IDS = 2**32 - 1
@@ -34,7 +33,7 @@ TYPES = {
 
 def is_kept(name: str) -> bool:
     """Tell whether an extended attribute belongs into a record."""
-    return name in _KEPT or (name.startswith("user.") and not is_overlay(name))
+    return is_kept_xattr(os.fsencode(name))
 
 
 def is_overlay(name: str) -> bool:

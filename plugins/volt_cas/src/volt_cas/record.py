@@ -24,10 +24,15 @@ from volt_core.errors import ObjectCorrupt
 NANOSECONDS = 10**9
 OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 """Would change how overlayfs shows a tree: never taken from outside."""
+MAX_DEPTH = 4096
+"""Levels of directories in one tree, the root included."""
+_KEPT_XATTRS = frozenset((b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"))
+_NOTHING = hashlib.sha256().digest()
+_MAX_NAME = 255
 _UINT32 = 2**32 - 1
 
 Digest = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
-Name = Annotated[bytes, Meta(min_length=1, max_length=255)]
+Name = Annotated[bytes, Meta(min_length=1, max_length=_MAX_NAME)]
 Target = Annotated[bytes, Meta(min_length=1, max_length=4095)]
 XattrValue = Annotated[bytes, Meta(max_length=65536)]
 Identity = Annotated[int, Meta(ge=0, lt=_UINT32)]  # the highest means "leave it" to chown(2)
@@ -172,7 +177,12 @@ def decode(data: bytes, digest: bytes) -> Record:
 
 def is_valid_name(name: bytes) -> bool:
     """Tell whether `name` can be that of a directory entry."""
-    return bool(name) and name not in (b".", b"..") and b"/" not in name and b"\0" not in name
+    return 0 < len(name) <= _MAX_NAME and name not in (b".", b"..") and b"/" not in name and b"\0" not in name
+
+
+def is_kept_xattr(name: bytes) -> bool:
+    """Tell whether an extended attribute belongs into a record."""
+    return name in _KEPT_XATTRS or (name.startswith(b"user.") and not name.startswith(OVERLAY_XATTRS))
 
 
 def _check_directory(record: DirectoryRecord, digest: bytes) -> None:
@@ -187,16 +197,20 @@ def _check_directory(record: DirectoryRecord, digest: bytes) -> None:
             _check_metadata(entry.metadata, digest)
         if isinstance(entry, CharacterEntry) and entry.major == entry.minor == 0:
             raise _corrupt(digest, f"it has a whiteout of overlayfs, {entry.name!r}")
-        if isinstance(entry, SymlinkEntry) and (entry.metadata.mode != 0o777 or b"\0" in entry.target):
+        if isinstance(entry, SymlinkEntry) and (
+            entry.metadata.mode != 0o777 or entry.metadata.xattrs or b"\0" in entry.target
+        ):
             raise _corrupt(digest, f"it has an impossible symlink {entry.name!r}")
+        if isinstance(entry, FileEntry) and (entry.size == 0) != (entry.digest == _NOTHING):
+            raise _corrupt(digest, f"size and digest of {entry.name!r} contradict each other")
 
 
 def _check_metadata(metadata: Metadata, digest: bytes) -> None:
     names = [name for name, _ in metadata.xattrs]
     if any(b"\0" in name for name in names) or not _is_ascending(names):
         raise _corrupt(digest, "its extended attributes are not sorted")
-    if any(name.startswith(OVERLAY_XATTRS) for name in names):
-        raise _corrupt(digest, "it has extended attributes of overlayfs")
+    if not all(map(is_kept_xattr, names)):
+        raise _corrupt(digest, "it has extended attributes that are never kept")
 
 
 def _check_groups(groups: Sequence[Sequence[bytes]], digest: bytes) -> None:
@@ -209,6 +223,8 @@ def _check_groups(groups: Sequence[Sequence[bytes]], digest: bytes) -> None:
     paths = [path for group in groups for path in group]
     if len(set(paths)) != len(paths):
         raise _corrupt(digest, "a path is in two hard-link groups")
+    if not all(is_valid_name(name) for path in paths for name in path.split(b"/")):
+        raise _corrupt(digest, "a hard-link group has an impossible path")
 
 
 def _is_ascending(items: Sequence[bytes]) -> bool:
