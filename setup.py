@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 MODE = os.environ.get("VOLT_BUILD_NATIVE", "")
-PROGRAMS = ["init"]
+PROGRAMS = ["guard", "init"]
 PROGRAM_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Wextra", "-fstack-protector-strong", "-static", "-s"]
 
 
@@ -85,7 +85,7 @@ class BuildPrograms(Command):
                 self.spawn([*compiler(), *PROGRAM_FLAGS, "-o", str(target), f"csrc/programs/{name}.c"])
             except (BaseError, CCompilerError, OSError) as error:
                 # A dynamic program would look for its libraries inside the workload's root file system.
-                give_up(f"building without the static program {name!r}, backends that need it are unavailable", error)
+                give_up(f"building without the static program {name!r}, 'volt doctor' says what that costs", error)
             else:
                 self.built.append(str(target))
 

@@ -1,4 +1,4 @@
-"""The static helper programs as they were installed: init, the first process of a payload."""
+"""The static helper programs as they were installed: init, the first process of a payload, and guard."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from volt_core import native
+from volt_core.supervisor import processes
 from volt_core.testing import host, roots, users
 
 pytestmark = pytest.mark.needs_native
@@ -450,3 +451,74 @@ def test_signals_and_orphans_under_proot(busybox_root):
         parent = re.search(r"^PPid:\t(\d+)$", Path(f"/proc/{command}/status").read_text(), re.MULTILINE)
         os.kill(int(parent[1]), signal.SIGTERM)
         assert running.end() == (42, ["exit 42"])
+
+
+def guard(*argv: str, supervisor: int | None = None) -> list[str]:
+    program = native.program("guard")
+    assert program is not None
+    return [str(program), str(supervisor or os.getpid()), *argv]
+
+
+@pytest.mark.parametrize("script", ["exit 0", "exit 7", "exit 143", "kill -9 $$", "kill -15 $$", "kill -11 $$"])
+def test_guard_ends_as_its_command_does(script):
+    command = ["/bin/sh", "-c", script]
+    expected = subprocess.run(command, timeout=TIMEOUT).returncode
+    assert subprocess.run(guard(*command), timeout=TIMEOUT).returncode == expected
+
+
+def test_guard_leaves_streams_signals_and_arguments_to_its_command():
+    script = 'printf "%s|" "$@"; exec >&- 2>&-; read line; exit $line'
+    command = guard("/bin/sh", "-c", script, "sh", "a b", "")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read() == b"a b||"  # to its end, which the guard does not hold up
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)  # not from the death of the supervisor
+        process.stdin.write(b"9\n")
+        process.stdin.close()
+        assert process.wait(TIMEOUT) == 9
+    shown = subprocess.run(guard("/bin/cat", "/proc/self/status"), stdout=subprocess.PIPE, timeout=TIMEOUT).stdout
+    assert b"SigBlk:\t0000000000000000\n" in shown
+
+
+def test_guard_without_its_supervisor_runs_nothing_for_long():
+    assert subprocess.run(guard("/bin/sleep", "60", supervisor=1), timeout=TIMEOUT).returncode == 125
+
+
+@pytest.mark.parametrize("argv", [[], ["1"], ["x", "/bin/true"], ["-1", "/bin/true"]])
+def test_guard_usage(argv):
+    result = subprocess.run([native.program("guard"), *argv], capture_output=True, timeout=TIMEOUT)
+    assert result.returncode == 125
+    assert b"usage: guard SUPERVISOR-PID" in result.stderr
+
+
+def test_guard_ends_everything_with_the_supervisor():
+    script = (
+        "trap '' TERM HUP INT\n"
+        "for how in '' 'setsid' 'env -i setsid' 'setsid setsid'; do (PATH=$PATH $how sleep 60 &); done\n"
+        "sleep 60 & kill -STOP $!; echo ready; wait"
+    )
+    supervisor = (
+        "import os, subprocess, sys\n"
+        f"argv = [{str(native.program('guard'))!r}, str(os.getpid()), '/bin/sh', '-c', sys.argv[1]]\n"
+        "p = subprocess.Popen(argv)\n"
+        "p.wait()\n"
+    )
+    command = [sys.executable, "-c", supervisor, script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        deadline = time.monotonic() + TIMEOUT
+        while len(found := processes.descendants(process.pid)) < 7:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        pidfds = [os.pidfd_open(stat.pid) for stat in found]
+        process.kill()
+        for pidfd in pidfds:
+            wait_ended(pidfd)
+
+
+def test_guard_is_not_found_by_its_environment():
+    with subprocess.Popen(guard("/bin/cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "b"}) as process:
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"x"
+        assert Path(f"/proc/{process.pid}/environ").read_bytes().strip(b"\0") == b""

@@ -11,7 +11,7 @@ import termios
 import time
 from collections.abc import Sequence
 
-from volt_core import run
+from volt_core import native, run
 from volt_core.errors import BackendUnavailable
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, VOLT_FAILED, Outcome
 from volt_core.supervisor.log import LogWriter
@@ -219,8 +219,11 @@ class Job:
 
     def _argv(self, report: int | None) -> list[str]:
         argv = [str(report) if part == STATUS_FD else part for part in map(os.fsdecode, self._process.argv)]
-        # Looked up here, for setpriv's own failure would look like the program's.
+        # Looked up here, for another program's own failure would look like the program's.
         argv[0] = run.need_program(argv[0])
+        guard = native.program("guard") if self._process.reports else None
+        if guard is not None:
+            return [str(guard), str(os.getpid()), *argv]
         return [*(_PDEATHSIG if run.find_program(_PDEATHSIG[0]) else ()), *argv]
 
     def _open_terminal(self, streams: list[int]) -> list[int]:

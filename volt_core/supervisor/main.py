@@ -274,6 +274,8 @@ class Supervisor:
         patient = {
             pid for pid, job in self._running.items() if job.reports and time.monotonic() - self._killing_since < _GRACE
         }
+        # Where it has a guard, it is that one's first child.
+        patient |= {child for pid in patient if (child := processes.first_child(pid)) is not None}
         _kill_descendants(but=patient)
 
     def _retire(self) -> None:

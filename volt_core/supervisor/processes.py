@@ -99,6 +99,15 @@ def descendants(ancestor: int) -> list[Stat]:
     return found
 
 
+def first_child(parent: int) -> int | None:
+    """Return the oldest of the processes that `parent` made or adopted; None if there is none."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return int(text.split()[0]) if text else None
+
+
 def leftovers(workload_id: str) -> list[Stat]:
     """Return the live processes that carry the workload's marker in their first environment.
 

@@ -46,6 +46,17 @@ def kill_supervisor(bench: Workbench, workload: Workload) -> None:
     bench.wait_for("its end", lambda: not processes.find_stat(pid))
 
 
+def kill_supervisor_and_guard(bench: Workbench, workload: Workload) -> None:
+    """What is below them is then the marker's to find."""
+    pid = supervisor_pid(bench, workload)
+    os.kill(pid, signal.SIGSTOP)
+    below = [stat for stat in processes.descendants(pid) if stat.parent == pid]
+    for stat in below:
+        os.kill(stat.pid, signal.SIGKILL)
+    bench.wait_for("their end", lambda: not any(processes.is_same_process(stat.pid, stat.start) for stat in below))
+    kill_supervisor(bench, workload)
+
+
 def remains(workload: Workload) -> list[int]:
     """What still runs of it."""
     return [stat.pid for stat in processes.leftovers(workload.id)]
@@ -128,12 +139,32 @@ def test_after_the_supervisor_was_killed_the_status_says_so_and_what_to_do(bench
     assert not any(b"1000" in comm for comm in payload_comms)
 
 
+@pytest.mark.needs_native
+def test_with_the_supervisor_all_else_ends_and_nothing_reaches_the_host(bench: Workbench, tmp_path: Path) -> None:
+    # Waiting in a call that proot leaves alone, it does not notice that its tracer is gone.
+    writer = f"(while :; do read -t 1 x <&9; echo hi >> {tmp_path}/file; done) &"
+    workload = bench.start(
+        sh(f"mkfifo /fifo; exec 9<>/fifo; {writer} (env -i setsid sleep 4711 &); {DAEMON}; sleep 1000")
+    )
+    pid = supervisor_pid(bench, workload)
+    bench.wait_for("the daemon", lambda: b"daemon" in bench.lines(workload))
+    bench.wait_for("sleep", lambda: any(b"4711" in _arguments(stat.pid) for stat in processes.descendants(pid)))
+    everything = processes.descendants(pid)
+    kill_supervisor(bench, workload)
+    bench.wait_for(
+        "all to end", lambda: not any(processes.is_same_process(stat.pid, stat.start) for stat in everything)
+    )
+    assert remains(workload) == []
+    assert not (tmp_path / "file").exists()
+    assert list((bench.folder(workload) / "tmp").iterdir()) == []
+
+
 @pytest.mark.parametrize("act", ["start", "stop", "delete"])
 def test_what_a_killed_supervisor_left_ends_at_the_next_act(bench: Workbench, act: str) -> None:
     workload = bench.start(sh("(setsid sleep 2000 &); trap : TERM; while :; do read x; done"))
     # One that proot is just translating a call for does not survive its tracer.
     bench.wait_for("the daemon asleep", lambda: any(_sleeps(stat) for stat in processes.leftovers(workload.id)))
-    kill_supervisor(bench, workload)
+    kill_supervisor_and_guard(bench, workload)
     left = set(remains(workload))
     assert left
     if act == "start":

@@ -67,6 +67,14 @@ def checks() -> Iterator[Check]:
             verdict=Verdict.WARNING,
             hint="Install a C compiler, then install volt-core again.",
         )
+    if native.program("guard") is None:
+        yield Check(
+            area=AREA,
+            what="Volt's helper 'guard' is missing: when a supervisor is killed, processes of its container run on "
+            "with the host's files until the next start, stop or delete",
+            verdict=Verdict.WARNING,
+            hint="Install a C compiler, then install volt-core again.",
+        )
     if not can_mount():
         yield Check(
             area=AREA,
