@@ -60,12 +60,16 @@ def sync_directory(path: Path) -> None:
 def lock(path: Path, *, shared: bool = False, timeout: float = 30.0, what: str = "") -> Iterator[None]:
     """Hold the lock file at `path`, made if missing, for the length of the block.
 
+    On a read-only file system a lock file that is missing needs no lock: what it guards cannot change.
     Raises :class:`Locked` after `timeout` seconds; `what` names the thing in the message.
     """
     deadline = time.monotonic() + timeout
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open_lock(path, shared=shared)
+        if descriptor is None:
+            yield
+            return
         try:
             if _try_lock(descriptor, operation) and _is_still(descriptor, path):
                 yield
@@ -78,6 +82,22 @@ def lock(path: Path, *, shared: bool = False, timeout: float = 30.0, what: str =
                 hint="Wait for the other command to end, then try again.",
             )
         time.sleep(_LOCK_POLL)
+
+
+def _open_lock(path: Path, *, shared: bool) -> int | None:
+    """Return a descriptor, of a file that may only be read where that will do, or None where there cannot be one."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS and not (shared and error.errno == errno.EACCES):
+            raise
+        try:
+            return os.open(path, os.O_RDONLY | flags)
+        except FileNotFoundError:
+            if error.errno == errno.EROFS:
+                return None
+            raise error from None
 
 
 def _try_lock(descriptor: int, operation: int) -> bool:

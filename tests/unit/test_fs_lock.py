@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from volt_core import fs
+from volt_core import fs, run
 from volt_core.errors import Locked
 
 HOLDER = """
@@ -131,3 +132,40 @@ def test_a_symlink_is_not_followed(path: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), fs.lock(path):
         pytest.fail("locked what a symlink leads to")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.needs_root
+def test_a_read_only_file_system_can_be_locked(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with fs.lock(disk / "old"):
+        pass
+    run.run(["mount", "--bind", str(disk), str(disk)], timeout=30)
+    try:
+        run.run(["mount", "-o", "remount,bind,ro", str(disk)], timeout=30)
+        with fs.lock(disk / "old", shared=True), fs.lock(disk / "old", shared=True, timeout=0):
+            # Another mount of it may be writable.
+            with pytest.raises(Locked), fs.lock(disk / "old", timeout=0.05):
+                pytest.fail("exclusive beside shared")
+        with fs.lock(disk / "new", timeout=0), fs.lock(disk / "new", timeout=0):
+            assert not (disk / "new").exists()
+    finally:
+        run.run(["umount", str(disk)], timeout=30)
+
+
+@pytest.mark.needs_ordinary_user
+def test_a_lock_file_that_may_only_be_read_can_be_shared(as_user: Callable[[list[str]], object]) -> None:
+    script = """
+from pathlib import Path
+from volt_core import fs
+path = Path("lock")
+path.touch(0o444)
+with fs.lock(path, shared=True), fs.lock(path, shared=True):
+    pass
+try:
+    with fs.lock(path):
+        raise SystemExit("may not be written, and is locked")
+except PermissionError:
+    pass
+"""
+    as_user([sys.executable, "-c", script])
