@@ -38,7 +38,7 @@ from volt_core.supervisor.model import (
     SupervisorRecord,
     Watch,
 )
-from volt_core.supervisor.place import OUTCOMES, RECORDS, claim
+from volt_core.supervisor.place import OUTCOMES, RECORDS, claim, find_marker
 
 _ANSWER_SECONDS = 15.0
 """How much longer than asked a supervisor may take to stop a workload before it counts as stuck."""
@@ -195,7 +195,9 @@ class Supervised:
         deadline = time.monotonic() + _ANSWER_SECONDS
         while not _ended_cleanly(self._folder):
             with claim(self._folder) as is_free:
-                remaining = processes.kill_leftovers(self._id) if is_free else []
+                # A caller who knows the name alone has no id.
+                marker = self._id or find_marker(self._folder)
+                remaining = processes.kill_leftovers(marker) if is_free else []
             if remaining:
                 pids = ", ".join(map(str, remaining))
                 raise TimedOut(

@@ -65,7 +65,7 @@ class Supervisor:
 
     def __init__(self, launch: Launch, first: control.Connection, streams: list[int]) -> None:
         self._launch = launch
-        self._place = Place(Path(launch.folder))
+        self._place = Place(Path(launch.folder), launch.id)
         self._log = LogWriter(Path(launch.log))
         self._wake = Event()
         self._selector = selectors.DefaultSelector()

@@ -21,6 +21,7 @@ RECORDS = StateFile(SupervisorRecord)
 _NEW_RECORD = f".{RECORD_FILE}.tmp"
 _RESERVE = 64 * 1024
 _RECORD_RESERVE = 4096
+_MARKER_SIZE = 256
 
 
 @contextlib.contextmanager
@@ -31,6 +32,15 @@ def claim(folder: Path) -> Iterator[bool]:
         yield _try_lock(lock)
     finally:
         os.close(lock)
+
+
+def find_marker(folder: Path) -> str:
+    """Return the id that marks the processes of a run that has not ended cleanly; empty if there is none."""
+    try:
+        with open(folder / LOCK_FILE, "rb") as lock:
+            return os.fsdecode(lock.read(_MARKER_SIZE).rstrip(b"\0"))
+    except FileNotFoundError:
+        return ""
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -44,7 +54,7 @@ def _try_lock(descriptor: int) -> bool:
 class Place:
     """A workload's folder, held by one supervisor at a time. Raises :class:`WrongState` if another holds it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workload_id: str) -> None:
         self._folder = folder
         self._lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if not _try_lock(self._lock):
@@ -52,15 +62,16 @@ class Place:
             raise WrongState("It is running already", hint="Stop it first.")
         self._record = -1
         try:
-            self._make_room()
+            self._make_room(workload_id)
         except BaseException:
             os.close(self._lock)
             raise
 
-    def _make_room(self) -> None:
+    def _make_room(self, workload_id: str) -> None:
         """Take the room that record and outcome will need, for the workload may fill the disk at once."""
-        # Given back at the end.
+        # Given back at the end. Until then it says what marks the processes that a killed supervisor leaves.
         os.posix_fallocate(self._lock, 0, _RESERVE)
+        os.pwrite(self._lock, os.fsencode(workload_id), 0)
         new = self._folder / _NEW_RECORD
         new.unlink(missing_ok=True)
         self._record = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

@@ -114,7 +114,9 @@ def leftovers(workload_id: str) -> list[Stat]:
     Sees what the caller may read: its own processes, or all for root.
     """
     wanted = f"{MARKER}={workload_id}".encode()
-    found = []
+    found: list[Stat] = []
+    if not workload_id:
+        return found
     for stat in _all_stats():
         with contextlib.suppress(OSError):
             data = Path(f"/proc/{stat.pid}/environ").read_bytes()

@@ -36,7 +36,7 @@ from volt_core.supervisor.model import (
     Stop,
     Watch,
 )
-from volt_core.supervisor.place import Place
+from volt_core.supervisor.place import RECORDS, Place
 from volt_core.testing.workbench import Pipes
 
 
@@ -303,6 +303,22 @@ def test_a_supervisor_that_fails_says_where_to_look(workload: Workload) -> None:
     assert isinstance(workload.supervised.wait(1), Outcome)
 
 
+@pytest.mark.parametrize("has_record", [True, False])
+def test_what_is_left_is_found_by_whoever_knows_the_folder_alone(workload: Workload, has_record: bool) -> None:
+    workload.start("sh", "-c", "sleep 2000 & echo ready; wait")
+    while workload.log() != [b"ready"]:
+        time.sleep(0.01)
+    pid = RECORDS.read(workload.folder / "supervisor.json").pid
+    os.kill(pid, signal.SIGKILL)
+    while processes.find_stat(pid) is not None:
+        time.sleep(0.01)
+    assert processes.leftovers(workload.id)
+    if not has_record:
+        (workload.folder / "supervisor.json").unlink()
+    Supervised(workload.folder, "", "it").stop(signal.SIGTERM, 0)
+    assert processes.leftovers(workload.id) == []
+
+
 def test_names_with_parentheses_do_not_confuse_proc(tmp_path: Path) -> None:
     odd = tmp_path / "a) S 1 ("
     odd.symlink_to("/bin/sleep")
@@ -345,7 +361,7 @@ def test_of_two_starts_one_is_refused_and_leaves_the_other_alone(workload: Workl
 
 
 def test_cleaning_leaves_a_start_alone_that_is_under_way(workload: Workload) -> None:
-    place = Place(workload.folder)
+    place = Place(workload.folder, workload.id)
     process = subprocess.Popen(["sleep", "1000"], env={MARKER: workload.id, "PATH": os.environ["PATH"]})
     try:
         while not processes.leftovers(workload.id):
