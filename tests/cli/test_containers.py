@@ -91,6 +91,12 @@ class TestRun:
         assert message.encode() in done.stderr
         assert b"Traceback" not in done.stderr
 
+    @pytest.mark.parametrize("wanted", ["-it", "-dit"])
+    def test_without_a_terminal_nothing_is_created(self, box, wanted):
+        done = box.process("run", wanted, "--name", "web", "box", "true")
+        assert done.returncode == (125 if wanted == "-it" else 0)
+        assert box.ok("ps", "-aq") == ("" if wanted == "-it" else "web\n")
+
     def test_what_a_command_that_is_not_kept_says_when_it_is_run_detached(self, box):
         said = box("run", "-d", "--rm", "box", "no-such-command")
         assert (said.status, said.out) == (127, "")

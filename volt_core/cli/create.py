@@ -14,7 +14,7 @@ from volt_core.api import Volt
 from volt_core.cli.exits import leave, say
 from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, takes
 from volt_core.cli.session import volt_of
-from volt_core.cli.terminal import attached_streams
+from volt_core.cli.terminal import attached_streams, check_terminal
 from volt_core.errors import BackendError, UsageError, WorkloadNotFound
 from volt_core.models.mount import Mount
 from volt_core.models.resources import Resources
@@ -150,6 +150,9 @@ def run(
     128 + n if signal n killed it.
     """
     volt = volt_of(ctx)
+    if not detach:
+        # Not when it is attached: by then the container exists, and its name is taken.
+        check_terminal(interactive=request.spec.stdin_open, tty=request.spec.tty)
     _create(volt, request)
     try:
         status = _start(volt, request, detach=detach)

@@ -28,20 +28,26 @@ _FORWARDED = (
 _DEFAULT_SIZE = (24, 80)
 
 
+def check_terminal(*, interactive: bool, tty: bool) -> None:
+    """Raise :class:`UsageError` if both are asked for and standard input is no terminal.
+
+    As Docker does: a script would wait for ever.
+    """
+    if interactive and tty and not os.isatty(sys.stdin.fileno()):
+        raise UsageError("Standard input is not a terminal", hint="Leave out -t.")
+
+
 @contextlib.contextmanager
 def attached_streams(*, interactive: bool, tty: bool) -> Iterator[Streams]:
     """Give the standard streams for the length of the block; the terminal is as before afterwards.
 
-    Without `interactive` the payload reads end of file. Raises :class:`UsageError` if both are asked for
-    and standard input is no terminal, as Docker does: a script would wait for ever.
+    Without `interactive` the payload reads end of file. Raises as :func:`check_terminal`.
     """
+    check_terminal(interactive=interactive, tty=tty)
     stdin = sys.stdin.fileno() if interactive else os.open(os.devnull, os.O_RDONLY)
     try:
-        is_terminal = os.isatty(stdin)
-        if interactive and tty and not is_terminal:
-            raise UsageError("Standard input is not a terminal", hint="Leave out -t.")
         sys.stdout.flush()
-        with _raw_mode(stdin if tty and is_terminal else None), _signals() as events:
+        with _raw_mode(stdin if tty and interactive else None), _signals() as events:
             yield Streams(
                 stdin=stdin,
                 stdout=sys.stdout.fileno(),
