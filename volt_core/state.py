@@ -39,12 +39,16 @@ class StateFile(Generic[T]):
     Args:
         model: the struct; the default of its field ``schema`` is the current version.
         migrations: by the version that each one leads away from.
+        hint: what to do about a damaged file.
     """
 
-    def __init__(self, model: type[T], migrations: Mapping[int, Migration] | None = None) -> None:
+    def __init__(
+        self, model: type[T], migrations: Mapping[int, Migration] | None = None, *, hint: str | None = None
+    ) -> None:
         self._decoder = msgspec.json.Decoder(model)
         self._model = model
         self._migrations = migrations or {}
+        self._hint = hint
         fields = {field.name: field for field in msgspec.structs.fields(model)}
         self._version: int = fields["schema"].default
 
@@ -68,10 +72,7 @@ class StateFile(Generic[T]):
             return self._decode(data, origin)
         except _DAMAGE as error:
             brief = error.brief if isinstance(error, UsageError) else str(error)
-            raise StateCorrupt(
-                f"State file '{origin}' is damaged: {brief}",
-                hint="Restore it from a backup, or delete the workload with --force.",
-            ) from error
+            raise StateCorrupt(f"State file '{origin}' is damaged: {brief}", hint=self._hint) from error
 
     def _decode(self, data: bytes, origin: str) -> T:
         version = _decode_header(data).schema

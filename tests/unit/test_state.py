@@ -30,7 +30,7 @@ def _third(document: dict[str, Any]) -> dict[str, Any]:
     return {"name": document["name"], "legs": document["feet"]}
 
 
-PETS = StateFile(Pet, {1: _second, 2: _third})
+PETS = StateFile(Pet, {1: _second, 2: _third}, hint="Call the vet.")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_damage_is_one_error_that_names_the_file(file: Path, data: bytes) -> Non
     with pytest.raises(StateCorrupt, match="damaged") as caught:
         PETS.read(file)
     assert str(file) in caught.value.brief
-    assert caught.value.hint
+    assert caught.value.hint == "Call the vet."
 
 
 def test_a_rule_of_the_model_that_is_broken_is_damage_too(file: Path) -> None:

@@ -239,20 +239,20 @@ class Store(abc.ABC):
     def set_ref(self, ref: Ref) -> None:
         """S-9: Point the name at a tree that the store holds; logged if that changes it, durable when this returns.
 
-        Raises :class:`ObjectMissing` for any other digest, :class:`InvalidName`.
+        A damaged ref is replaced. Raises :class:`ObjectMissing` for any other digest, :class:`InvalidName`.
         """
 
     @abc.abstractmethod
     def find_ref(self, name: str) -> Ref | None:
-        """S-10: Return the ref, or None."""
+        """S-10: Return the ref, or None. Raises :class:`StateError` for one that is damaged."""
 
     @abc.abstractmethod
     def refs(self, prefix: str = "") -> Iterator[Ref]:
-        """S-11: Yield the refs whose name starts with `prefix`, sorted by name."""
+        """S-11: Yield the refs whose name starts with `prefix`, sorted by name; damaged ones are for verify to name."""
 
     @abc.abstractmethod
     def delete_ref(self, name: str) -> None:
-        """S-12: Drop the name; the log keeps its last value. Raises :class:`RefNotFound`."""
+        """S-12: Drop the name, damaged or not; the log keeps its last value. Raises :class:`RefNotFound`."""
 
     @abc.abstractmethod
     def ref_log(self, name: str) -> Sequence[RefChange]:
@@ -264,7 +264,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
-        """S-15: Remove what no ref reaches and what is older than `grace` seconds."""
+        """S-15: Remove what no ref reaches and what is older than `grace` seconds; nothing while a ref is damaged."""
 
     @abc.abstractmethod
     def usage(self) -> Usage:

@@ -14,7 +14,7 @@ import msgspec
 
 from volt_core.contracts import FetchedImage, ImageRequest, MtimePolicy, Progress, PutResult, Ref, Store
 from volt_core.contracts.progress import SILENT
-from volt_core.errors import ConflictError, ImageNotFound, NotFoundError, UsageError
+from volt_core.errors import ConflictError, ImageNotFound, NotFoundError, StateCorrupt, UsageError
 from volt_core.images import records
 from volt_core.images.archive import open_archive, open_tar_stream
 from volt_core.images.outfile import open_new_file
@@ -101,12 +101,16 @@ class Images:
         return image
 
     def delete(self, text: str, *, force: bool = False) -> None:
-        """Drop a name; content that nothing else uses goes with the next gc.
+        """Drop a name, also one that is damaged; content that nothing else uses goes with the next gc.
 
         Raises :class:`ConflictError` if it is the last name of a tree that a workload uses, unless forced:
         the workload goes on, it holds the tree itself.
         """
-        image = self.get(text)
+        try:
+            image = self.get(text)
+        except StateCorrupt:
+            self._store().delete_ref(parse_image_name(text).ref)
+            return
         last = sum(other.digest == image.digest for other in self.all()) == 1
         users = [
             ref.name.removeprefix(_USE_PREFIX) for ref in self._store().refs(_USE_PREFIX) if ref.digest == image.digest

@@ -25,7 +25,7 @@ from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
 
-_WORKLOADS = StateFile(Workload)
+_WORKLOADS = StateFile(Workload, hint="Restore it from a backup, or delete the workload with --force.")
 _ENV = "env"
 _CREATING = ".creating"
 _DELETED = ".deleted"

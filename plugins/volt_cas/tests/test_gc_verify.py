@@ -10,7 +10,8 @@ import pytest
 from volt_cas.layout import fan_out
 from volt_core import run
 from volt_core.contracts import CheckoutMode, Ref
-from volt_core.errors import InvalidName, Locked, RefNotFound, StateCorrupt, StoreError
+from volt_core.errors import InvalidName, Locked, RefNotFound, StateCorrupt, StateTooNew, StoreError
+from volt_core.images import Images
 
 
 @pytest.fixture
@@ -231,3 +232,55 @@ def test_a_damaged_ref_stops_gc_rather_than_losing_its_tree(store, source):
     with pytest.raises(StateCorrupt, match=r"x\.json"):
         store.gc(grace=0)
     assert len([path for path in (store.path / "objects").rglob("*") if path.is_file()]) == 1
+
+
+BAD_REFS = [b"", b"{", b'{"schema": 1, "name": "x", "digest": "sha256:short"}']
+
+
+@pytest.mark.parametrize("damage", BAD_REFS)
+def test_a_damaged_ref_stops_nobody_who_asks_for_others(store, source, damage):
+    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    store.set_ref(Ref(name="y", digest=digest))
+    (store.path / "refs/x.json").write_bytes(damage)
+    assert [ref.name for ref in store.refs()] == ["y"]
+    assert store.usage().refs == 1
+    with pytest.raises(StateCorrupt, match=r"x\.json") as caught:
+        store.find_ref("x")
+    assert "Set or delete the ref" in caught.value.hint
+    (line,) = store.verify().damaged
+    assert "refs/x.json' is damaged" in line
+
+
+@pytest.mark.parametrize("name", ["use/x", "x"])
+@pytest.mark.parametrize("damage", BAD_REFS)
+def test_a_damaged_ref_is_replaced_or_deleted(store, source, name, damage):
+    digest = store.put_directory(source, ref=Ref(name=name, digest="")).digest
+    path = store.path / f"refs/{name}.json"
+    path.write_bytes(damage)
+    store.set_ref(Ref(name=name, digest=digest))
+    assert store.find_ref(name).digest == digest
+    path.write_bytes(damage)
+    store.delete_ref(name)
+    assert store.find_ref(name) is None
+    assert store.verify().damaged == ()
+    store.gc()
+
+
+def test_an_image_whose_ref_is_damaged_hides_no_other_and_can_be_deleted(store, source):
+    images = Images(lambda: store, None)
+    for name in ("x", "y"):
+        images.import_(str(source), name)
+    (store.path / "refs/images/x:latest.json").write_text("{")
+    assert [image.name for image in images.all()] == ["y:latest"]
+    images.delete("x")
+    assert store.verify().damaged == ()
+
+
+def test_a_ref_of_a_newer_volt_is_not_replaced(store, source):
+    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    path = store.path / "refs/x.json"
+    path.write_text('{"schema": 99}')
+    for act in (lambda: store.set_ref(Ref(name="x", digest=digest)), lambda: store.delete_ref("x")):
+        with pytest.raises(StateTooNew):
+            act()
+    assert path.read_text() == '{"schema": 99}'

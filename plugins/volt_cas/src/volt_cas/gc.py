@@ -17,7 +17,7 @@ from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeReco
 from volt_cas.refs import Refs
 from volt_core import fs, native
 from volt_core.contracts import GcReport
-from volt_core.errors import ObjectCorrupt, ObjectMissing, StoreError
+from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError, StoreError
 
 _CACHE_AGE = 30 * 86400.0
 
@@ -25,7 +25,7 @@ _CACHE_AGE = 30 * 86400.0
 def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float) -> GcReport:
     """Remove what no ref reaches; `grace` in seconds protects what was put or linked a short time ago.
 
-    Raises :class:`StoreError` and removes nothing if a referenced record is damaged: what it reaches is unknown then.
+    Raises and removes nothing if a ref or a referenced record is damaged: what it reaches is unknown then.
     """
     with layout.exclusive():
         run = _Collection(layout, time.time() - grace)
@@ -65,7 +65,9 @@ class _Collection:
 
     def mark(self, refs: Refs) -> None:
         """Find what refs reach, and what trees reach that are young, for they may be about to get a ref."""
-        for ref in refs.list():
+        for ref in refs.read_all():
+            if isinstance(ref, StateError):
+                raise ref
             digest = digest_bytes(ref.digest)
             self._roots.add(digest)
             try:

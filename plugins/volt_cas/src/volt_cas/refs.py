@@ -17,7 +17,7 @@ import msgspec
 from volt_cas.layout import Layout, digest_bytes
 from volt_core import fs
 from volt_core.contracts import Ref, RefChange
-from volt_core.errors import InvalidName, RefNotFound, StateCorrupt
+from volt_core.errors import InvalidName, RefNotFound, StateCorrupt, StateError
 from volt_core.names import check_ref, shown
 from volt_core.state import StateFile
 
@@ -39,8 +39,12 @@ class RefFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     log: tuple[RefChange, ...] = ()
     """Oldest first; only the newest 200 are kept."""
 
+    def __post_init__(self) -> None:
+        if self.digest is not None:
+            digest_bytes(self.digest)
 
-_FILE = StateFile(RefFile)
+
+_FILE = StateFile(RefFile, hint="Set or delete the ref, or remove the file: gc refuses to work until then.")
 
 
 class Refs:
@@ -55,14 +59,22 @@ class Refs:
         return _ref(found) if found else None
 
     def list(self, prefix: str = "") -> Iterator[Ref]:
-        """Yield the refs whose name starts with `prefix`, sorted by name."""
+        """Yield the sound refs whose name starts with `prefix`, sorted by name."""
+        return (ref for ref in self.read_all(prefix) if isinstance(ref, Ref))
+
+    def read_all(self, prefix: str = "") -> Iterator[Ref | StateError]:
+        """Yield what :meth:`list` does, and a damaged ref as the error that says so."""
         found = []
         for path in self._layout.refs.rglob(f"*{_SUFFIX}"):
             name = path.relative_to(self._layout.refs).as_posix().removesuffix(_SUFFIX)
             if not path.name.startswith(".") and name.startswith(prefix) and path.is_file():
                 found.append((name, path))
         for _, path in sorted(found):
-            file = self._read(path)
+            try:
+                file = self._read(path)
+            except StateError as error:
+                yield error
+                continue
             if file and (ref := _ref(file)):
                 yield ref
 
@@ -80,7 +92,10 @@ class Refs:
         path = self._path(ref.name)
         with self._locked():
             _make_durable_parents(path.parent, self._layout.refs)
-            old = self._read(path)
+            try:
+                old = self._read(path)
+            except StateCorrupt:
+                old = None
             now = time.time_ns()
             log = old.log if old else ()
             # Putting the same again and again must not push the last other value out.
@@ -92,17 +107,20 @@ class Refs:
             _FILE.write(path, new, mode=0o600)
 
     def delete(self, name: str) -> None:
-        """Drop the name. Raises :class:`RefNotFound`."""
+        """Drop the name; a damaged ref with its log. Raises :class:`RefNotFound`."""
         path = self._path(name)
         if not self._layout.exists():
             raise _not_found(name)
         with self._locked():
-            old = self._read(path)
+            try:
+                old = self._read(path)
+            except StateCorrupt:
+                _unlink(path)
+                return
             if old is None or old.digest is None:
                 raise _not_found(name)
             if name.startswith(_FLEETING):
-                path.unlink()
-                fs.sync_directory(path.parent)
+                _unlink(path)
                 return
             now = time.time_ns()
             change = RefChange(time=now, digest=None, previous=old.digest)
@@ -133,19 +151,18 @@ class Refs:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        try:
-            return _FILE.decode(data, str(path))
-        except msgspec.DecodeError as error:
-            raise StateCorrupt(
-                f"The ref file '{path}' is damaged: {error}",
-                hint="Delete it and set the ref again; gc refuses to work until then.",
-            ) from error
+        return _FILE.decode(data, str(path))
 
 
 def _ref(found: RefFile) -> Ref | None:
     if found.digest is None:
         return None
     return Ref(name=found.name, digest=found.digest, kind=found.kind, updated=found.updated, meta=found.meta)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink()
+    fs.sync_directory(path.parent)
 
 
 def _not_found(name: str) -> RefNotFound:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 
-import msgspec
-
 from volt_cas import below, record
-from volt_cas.browse import walk_nodes
+from volt_cas.browse import bottom_up, check_tree
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
-from volt_cas.objects import read_groups, read_tree
+from volt_cas.objects import read_directory, read_tree
 from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
 from volt_core import native
 from volt_core.contracts import Progress, Ref, VerifyReport
-from volt_core.errors import ObjectCorrupt, ObjectMissing
+from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError
 
 _BATCH = 512
 _USES_SHOWN = 3
@@ -26,8 +24,11 @@ def verify(layout: Layout, refs: Refs, progress: Progress) -> VerifyReport:
     run.objects()
     run.variants()
     run.records()
-    for ref in refs.list():
-        run.uses(ref)
+    for ref in refs.read_all():
+        if isinstance(ref, StateError):
+            run.damaged_ref(ref)
+        else:
+            run.uses(ref)
     return run.report()
 
 
@@ -39,8 +40,10 @@ class _Verification:
         self._trees = 0
         self._bytes = 0
         self._bad: dict[bytes, str] = {}
+        self._is_hurt: dict[bytes, bool] = {}
         self._bad_trees: dict[bytes, str] = {}
         self._bad_variants: list[str] = []
+        self._bad_refs: list[str] = []
         self._users: dict[bytes, list[str]] = {}
 
     def objects(self) -> None:
@@ -77,6 +80,10 @@ class _Verification:
             except ObjectCorrupt as error:
                 self._bad_trees[digest] = error.brief
 
+    def damaged_ref(self, error: StateError) -> None:
+        """Note a ref that cannot be read."""
+        self._bad_refs.append(f"ref: {error.brief}; gc refuses to work until it is set, deleted or removed")
+
     def uses(self, ref: Ref) -> None:
         """Find what the tree of a ref misses, and which of the damage it uses."""
         digest = digest_bytes(ref.digest)
@@ -84,27 +91,40 @@ class _Verification:
             tree = read_tree(self._layout, digest)
             if digest in self._bad_trees:
                 self._use(digest, ref, b"")
-            self._walk(ref, tree)
+            for found, record in bottom_up(self._layout, tree.digest, self._is_hurt):
+                self._is_hurt[found] = any([self._check(entry) for entry in record.entries])
+            self._find_users(ref, tree)
+            check_tree(self._layout, tree)
         except (ObjectMissing, ObjectCorrupt) as error:
             self._bad_trees.setdefault(digest, error.brief)
             self._use(digest, ref, b"")
 
-    def _walk(self, ref: Ref, tree: TreeRecord) -> None:
-        groups = read_groups(self._layout, tree)
-        first: dict[int, Node] = {}
-        for path, node in walk_nodes(self._layout, tree.digest):
-            if (group := groups.pop(path, 0)) and not _is_same_inode(first.setdefault(group, node), node):
-                raise ObjectCorrupt(f"Tree record {ref.digest} is damaged: a hard-link group has unequal members")
-            if isinstance(node, FileEntry) and node.size:
-                size = self._sizes.get(node.digest)
-                if size is None:
-                    self._bad[node.digest] = "it is missing"
-                elif size != node.size:
-                    self._bad.setdefault(node.digest, f"it has {size} bytes instead of {node.size}")
-                if node.digest in self._bad:
-                    self._use(node.digest, ref, path)
-        if groups:
-            raise ObjectCorrupt(f"Tree record {ref.digest} is damaged: a hard-link group names what the tree lacks")
+    def _check(self, entry: Node) -> bool:
+        """Tell whether the entry, or something below it, is damaged."""
+        if isinstance(entry, DirectoryEntry):
+            return self._is_hurt[entry.digest]
+        if not isinstance(entry, FileEntry) or not entry.size:
+            return False
+        size = self._sizes.get(entry.digest)
+        if size is None:
+            self._bad[entry.digest] = "it is missing"
+        elif size != entry.size:
+            self._bad.setdefault(entry.digest, f"it has {size} bytes instead of {entry.size}")
+        return entry.digest in self._bad
+
+    def _find_users(self, ref: Ref, tree: TreeRecord) -> None:
+        """Find where the tree uses what is damaged: of what it has at several places, one."""
+        pending = [(b"", tree.digest)] if self._is_hurt[tree.digest] else []
+        seen = {tree.digest}
+        while pending:
+            folder, digest = pending.pop()
+            for entry in read_directory(self._layout, digest).entries:
+                path = below.join(folder, entry.name)
+                if isinstance(entry, FileEntry) and entry.digest in self._bad:
+                    self._use(entry.digest, ref, path)
+                elif isinstance(entry, DirectoryEntry) and self._is_hurt[entry.digest] and entry.digest not in seen:
+                    seen.add(entry.digest)
+                    pending.append((path, entry.digest))
 
     def _use(self, digest: bytes, ref: Ref, path: bytes) -> None:
         shown = f"'{below.shown(path)}' in {ref.name}" if path else ref.name
@@ -137,14 +157,10 @@ class _Verification:
             objects=len(self._sizes),
             bytes=self._bytes,
             trees=self._trees,
-            damaged=(*lines, *self._bad_variants),
+            damaged=(*lines, *self._bad_variants, *self._bad_refs),
         )
 
     def _line(self, kind: str, digest: bytes, why: str) -> str:
         users = self._users.get(digest, [])
         shown = ", ".join(users[:_USES_SHOWN]) + (f" and {len(users) - _USES_SHOWN} more" * (len(users) > _USES_SHOWN))
         return f"{kind} {digest_text(digest)}: {why}; " + (f"used by {shown}" if users else "no ref uses it")
-
-
-def _is_same_inode(first: Node, node: Node) -> bool:
-    return not isinstance(node, DirectoryEntry) and msgspec.structs.replace(first, name=node.name) == node
