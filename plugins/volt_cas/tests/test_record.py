@@ -14,10 +14,10 @@ import pytest
 
 from volt_cas import record
 from volt_cas.layout import digest_text, fan_out
-from volt_cas.record import DirectoryRecord, FileEntry, LinksRecord, Metadata, SymlinkEntry, TreeRecord
+from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, Metadata, SymlinkEntry, TreeRecord
 from volt_cas.store import CasStore
 from volt_core.contracts import Ref
-from volt_core.errors import ObjectCorrupt, StateCorrupt, StateTooNew
+from volt_core.errors import ObjectCorrupt, StateCorrupt, StateTooNew, StoreError
 
 # The tree of docs/formats.md: "a" and "b" are one inode with b"hello\n", "\xff" is a symlink to "a".
 HELLO = bytes.fromhex("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
@@ -231,12 +231,65 @@ def test_hard_link_groups_that_do_not_fit_the_tree_are_found(store, tmp_path):
     (tmp_path / "tree").mkdir()
     for name in ("a", "b"):
         (tmp_path / "tree" / name).write_text(name)
+    for name in ("sub", "sub2"):
+        (tmp_path / "tree" / name).mkdir()
+        os.utime(tmp_path / "tree" / name, (1, 1))
     digest = store.put_directory(tmp_path / "tree").digest
     top = record.decode((store.path / "trees" / fan_out(bytes.fromhex(digest[7:]))).read_bytes(), b"")
-    for group in ((b"a", b"b"), (b"a", b"nowhere")):
+    for group in ((b"a", b"b"), (b"a", b"nowhere"), (b"a", b"a/b"), (b"sub", b"sub2")):
         links = forge(store, LinksRecord((group,)))
         digest = digest_text(forge(store, TreeRecord(top.metadata, top.digest, links)))
         store.set_ref(Ref(name="forged", digest=digest))
         (line,) = store.verify().damaged
         assert "hard-link group" in line
         assert "forged" in line
+
+
+def nested(store: CasStore, levels: int, *names: bytes) -> str:
+    """Forge a tree where each directory has the next one under each of these names; return its digest."""
+    metadata = Metadata(0o755, 0, 0, 0, 0)
+    digest = forge(store, DirectoryRecord((FileEntry(b"file", metadata, 6, HELLO),)))
+    for _ in range(levels - 1):
+        digest = forge(store, DirectoryRecord(tuple(DirectoryEntry(name, metadata, digest) for name in names)))
+    return digest_text(forge(store, TreeRecord(metadata, digest)))
+
+
+def test_a_few_records_that_are_a_huge_tree_are_soon_counted_and_verified(store, tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("hello\n")
+    store.put_directory(tmp_path / "tree")
+    store.set_ref(Ref(name="x", digest=nested(store, 60, b"a", b"b")))
+    assert store.usage().referenced_bytes == 2**59 * 6
+    assert store.verify().damaged == ()
+    (store.path / "objects" / fan_out(HELLO)).write_text("HELLO\n")
+    (line,) = store.verify().damaged
+    assert "/file' in x" in line
+    store.set_ref(Ref(name="x", digest=nested(store, 90, b"a", b"b")))
+    assert store.usage().referenced_bytes == 2**63 - 1
+
+
+def test_a_tree_that_is_too_deep_is_refused(store, tmp_path, monkeypatch):
+    for module in ("record", "objects", "browse", "tree"):
+        monkeypatch.setattr(f"volt_cas.{module}.MAX_DEPTH", 8)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("hello\n")
+    store.put_directory(tmp_path / "tree")
+    for levels in (8, 9):
+        digest = nested(store, levels, b"a")
+        store.set_ref(Ref(name="x", digest=digest))
+        acts = (
+            lambda: list(store.entries(digest)),  # noqa: B023
+            lambda: store.checkout(digest, tmp_path / f"out{levels}"),  # noqa: B023
+            lambda: store.export_tar(digest, io.BytesIO()),  # noqa: B023
+        )
+        for act in acts:
+            if levels == 8:
+                act()
+            else:
+                with pytest.raises(ObjectCorrupt, match="8 levels"):
+                    act()
+        assert len(store.verify().damaged) == (levels == 9)
+    assert store.put_directory(tmp_path / "out8").digest
+    (tmp_path / "deep" / "/".join("abcdefgh")).mkdir(parents=True)
+    with pytest.raises(StoreError, match="8 directories deep"):
+        store.put_directory(tmp_path / "deep")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+
+import msgspec
 
 from volt_cas import below
 from volt_cas.layout import Layout, digest_text
 from volt_cas.objects import open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
+    MAX_DEPTH,
     BlockEntry,
     CharacterEntry,
     DirectoryEntry,
@@ -18,9 +21,10 @@ from volt_cas.record import (
     Metadata,
     Node,
     SymlinkEntry,
+    TreeRecord,
 )
 from volt_core.contracts import Entry, EntryType
-from volt_core.errors import NotFoundError
+from volt_core.errors import NotFoundError, ObjectCorrupt
 
 _MAX_SYMLINKS = 40
 _TYPES: dict[type[Node], EntryType] = {
@@ -45,7 +49,57 @@ def walk_nodes(layout: Layout, digest: bytes) -> Iterator[tuple[bytes, Node]]:
         path = below.join(prefix, node.name)
         yield path, node
         if isinstance(node, DirectoryEntry):
-            stack.append((path, iter(read_directory(layout, node.digest).entries)))
+            stack.append((path, iter(read_directory(layout, node.digest, len(stack)).entries)))
+
+
+def bottom_up(layout: Layout, digest: bytes, known: Container[bytes]) -> Iterator[tuple[bytes, DirectoryRecord]]:
+    """Yield each directory record at and below `digest` once, with its digest, children before parents.
+
+    The caller adds each to `known`, and what is in there is passed over: a few records that name each other
+    twice are a tree without end, but soon counted.
+    """
+    stack: list[tuple[bytes, DirectoryRecord, Iterator[bytes]]] = []
+    entering: bytes | None = None if digest in known else digest
+    while entering is not None or stack:
+        if entering is not None:
+            record = read_directory(layout, entering, len(stack))
+            below_it = (entry.digest for entry in record.entries if isinstance(entry, DirectoryEntry))
+            stack.append((entering, record, below_it))
+        found, record, children = stack[-1]
+        entering = next((child for child in children if child not in known), None)
+        if entering is None:
+            stack.pop()
+            yield found, record
+
+
+def check_tree(layout: Layout, tree: TreeRecord) -> None:
+    """Check what no record can tell alone: the depth, and that hard-link groups are of equal entries of the tree.
+
+    Raises :class:`ObjectCorrupt`, and :class:`ObjectMissing` if a record is not there.
+    """
+    levels: dict[bytes, int] = {}
+    for digest, record in bottom_up(layout, tree.digest, levels):
+        children = (levels[entry.digest] for entry in record.entries if isinstance(entry, DirectoryEntry))
+        levels[digest] = 1 + max(children, default=0)
+        if levels[digest] > MAX_DEPTH:
+            raise ObjectCorrupt(f"Tree record {digest_text(digest)} has more than {MAX_DEPTH} levels below it")
+    first: dict[int, Node] = {}
+    for path, group in read_groups(layout, tree).items():
+        try:
+            node = find_node(layout, tree.digest, path)
+        except NotFoundError:
+            raise _bad_group(tree, path, "names what the tree lacks") from None
+        if not _is_same_inode(first.setdefault(group, node), node):
+            raise _bad_group(tree, path, "has unequal members")
+
+
+def _is_same_inode(first: Node, node: Node) -> bool:
+    return not isinstance(node, DirectoryEntry) and msgspec.structs.replace(first, name=node.name) == node
+
+
+def _bad_group(tree: TreeRecord, path: bytes, why: str) -> ObjectCorrupt:
+    links = digest_text(tree.links or b"")
+    return ObjectCorrupt(f"Tree record {links} is damaged: the hard-link group of {_shown(path)} {why}")
 
 
 def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool) -> Iterator[Entry]:
@@ -54,7 +108,7 @@ def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool)
     groups = read_groups(layout, tree)
     path = path.strip(b"/")
     if path:
-        node = _find(layout, tree.digest, path)
+        node = find_node(layout, tree.digest, path)
         yield _entry(path, node, groups)
         if not isinstance(node, DirectoryEntry):
             return
@@ -111,7 +165,8 @@ def _parts(path: bytes) -> list[bytes]:
     return [part for part in path.split(b"/") if part not in (b"", b".")]
 
 
-def _find(layout: Layout, digest: bytes, path: bytes) -> Node:
+def find_node(layout: Layout, digest: bytes, path: bytes) -> Node:
+    """Return the entry at `path` below the directory record `digest`. Raises :class:`NotFoundError`."""
     *folders, last = path.split(b"/")
     for name in folders:
         node = _child(read_directory(layout, digest), name)

@@ -139,8 +139,8 @@ class Checkout:
             notes=self._applier.notes(),
         )
 
-    def _children(self, digest: bytes) -> Iterator[Node]:
-        return iter(read_directory(self._layout, digest).entries)
+    def _children(self, digest: bytes, depth: int = 0) -> Iterator[Node]:
+        return iter(read_directory(self._layout, digest, depth).entries)
 
     def _fill(self, top: _Frame) -> None:
         frames = [top]
@@ -155,7 +155,7 @@ class Checkout:
                     os.close(folder)
                     folder = entered
                     path = below.join(frame.path, child.name)
-                    frames.append(_Frame(path, child.metadata, self._children(child.digest)))
+                    frames.append(_Frame(path, child.metadata, self._children(child.digest, len(frames))))
                     continue
                 # Up before the mode is set: it may forbid that.
                 parent = os.open(b"..", below.FOLDER, dir_fd=folder) if len(frames) > 1 else os.dup(folder)

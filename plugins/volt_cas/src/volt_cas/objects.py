@@ -19,7 +19,7 @@ import msgspec
 from volt_cas import record
 from volt_cas.layout import Layout, digest_text, fan_out
 from volt_cas.metadata import Applier
-from volt_cas.record import DirectoryRecord, LinksRecord, Metadata, Record, TreeRecord
+from volt_cas.record import MAX_DEPTH, DirectoryRecord, LinksRecord, Metadata, Record, TreeRecord
 from volt_cas.staging import open_staging, sync_filesystem
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
@@ -84,8 +84,10 @@ def read_groups(layout: Layout, tree: TreeRecord) -> dict[bytes, int]:
     return {path: number for number, group in enumerate(found.groups, 1) for path in group}
 
 
-def read_directory(layout: Layout, digest: bytes) -> DirectoryRecord:
-    """Return a directory record."""
+def read_directory(layout: Layout, digest: bytes, depth: int = 0) -> DirectoryRecord:
+    """Return a directory record; `depth` counts the directories above it in the tree that is walked."""
+    if depth >= MAX_DEPTH:
+        raise ObjectCorrupt(f"Tree record {digest_text(digest)} is too deep: a tree has at most {MAX_DEPTH} levels")
     found = read_record(layout, digest)
     if not isinstance(found, DirectoryRecord):
         raise ObjectCorrupt(f"Tree record {digest_text(digest)} is not that of a directory")

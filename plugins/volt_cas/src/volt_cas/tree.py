@@ -19,6 +19,7 @@ from volt_cas.metadata import TYPES, Xattrs, is_whiteout, metadata_of, read_xatt
 from volt_cas.notes import Notes
 from volt_cas.objects import SMALL, ObjectStream, Writer, data_ranges
 from volt_cas.record import (
+    MAX_DEPTH,
     NANOSECONDS,
     BlockEntry,
     CharacterEntry,
@@ -33,7 +34,7 @@ from volt_cas.record import (
 from volt_cas.statcache import StatCache
 from volt_core import native
 from volt_core.contracts import EntryType, MtimePolicy, Progress
-from volt_core.errors import NotFoundError
+from volt_core.errors import NotFoundError, StoreError
 from volt_core.native import WalkEntry
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -114,6 +115,11 @@ class Scan:
             if stat.S_ISDIR(item.mode):
                 metadata = self._metadata(item, self._xattrs(below.through(self._folder, name), item.path))
                 self._folders[item.path] = item.dev, item.ino
+                if len(frames) == MAX_DEPTH:
+                    raise StoreError(
+                        f"Cannot store '{below.shown(item.path)}': it is more than {MAX_DEPTH} directories deep",
+                        hint="Exclude it, or put a directory further down.",
+                    )
                 frames.append(_Frame(item.path, name, metadata, []))
             else:
                 frames[-1].entries.append(self._node(item, name))
@@ -242,9 +248,9 @@ class Scan:
         self._progress.advance(size, 1)
 
     def _xattrs(self, path: bytes | int, shown: bytes) -> Xattrs:
-        xattrs, overlay = read_xattrs(path)
-        if overlay:
-            self.notes.add("attributes of overlayfs", shown)
+        xattrs, left_out = read_xattrs(path)
+        for what in left_out:
+            self.notes.add(what, shown)
         return xattrs
 
     def _metadata(self, item: WalkEntry, xattrs: Xattrs) -> Metadata:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from volt_cas.browse import walk_nodes
+from volt_cas.browse import bottom_up
 from volt_cas.layout import Layout, addressed, digest_bytes
 from volt_cas.objects import read_tree
-from volt_cas.record import FileEntry
+from volt_cas.record import DirectoryEntry, FileEntry
 from volt_cas.refs import Refs
 from volt_core.contracts import Usage
 from volt_core.errors import ObjectCorrupt, ObjectMissing
+
+_MOST = 2**63 - 1
+"""What a reader of the counts can hold; a tree of a few records may claim more."""
 
 
 def usage(layout: Layout, refs: Refs) -> Usage:
@@ -20,10 +23,8 @@ def usage(layout: Layout, refs: Refs) -> Usage:
     variants, variant_bytes = _count(layout.variants)
     trees, tree_bytes = _count(layout.trees)
     named = list(refs.list())
-    sizes: dict[str, int] = {}
-    for ref in named:
-        if ref.digest not in sizes:
-            sizes[ref.digest] = _content_bytes(layout, digest_bytes(ref.digest))
+    sizes: dict[bytes, int] = {}
+    referenced = sum(_content_bytes(layout, digest_bytes(ref.digest), sizes) for ref in named)
     return Usage(
         objects=objects,
         object_bytes=object_bytes,
@@ -32,7 +33,7 @@ def usage(layout: Layout, refs: Refs) -> Usage:
         trees=trees,
         tree_bytes=tree_bytes,
         refs=len(named),
-        referenced_bytes=sum(sizes[ref.digest] for ref in named),
+        referenced_bytes=min(referenced, _MOST),
         links=sum(1 for _ in layout.links.iterdir()) if layout.links.is_dir() else 0,
         free_bytes=free_bytes(layout.path),
     )
@@ -43,10 +44,17 @@ def _count(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _content_bytes(layout: Layout, digest: bytes) -> int:
+def _content_bytes(layout: Layout, digest: bytes, sizes: dict[bytes, int]) -> int:
+    """Return what the files of a tree have; `sizes` has that of the directory records that were seen."""
     try:
         top = read_tree(layout, digest).digest
-        return sum(node.size for _, node in walk_nodes(layout, top) if isinstance(node, FileEntry))
+        for found, record in bottom_up(layout, top, sizes):
+            sizes[found] = sum(
+                entry.size if isinstance(entry, FileEntry) else sizes[entry.digest]
+                for entry in record.entries
+                if isinstance(entry, FileEntry | DirectoryEntry)
+            )
+        return sizes[top]
     except (ObjectMissing, ObjectCorrupt):
         return 0  # the damage is for verify to tell
 
