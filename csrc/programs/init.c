@@ -2,7 +2,8 @@
  *
  * The first process of a workload's payload:
  *
- *     init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] [--env NAME[=VALUE]]... -- CMD ARGS...
+ *     init --status-fd N [--pdeathsig] [--setsid-tty] [--deny-untranslated] [--workdir DIR] [--env NAME[=VALUE]]...
+ *          -- CMD ARGS...
  *
  * It runs CMD as its child, adopts and reaps whatever loses its parent, passes signals on, and ends as soon as CMD does,
  * with CMD's exit code or 128 + signal. Descriptor N, which CMD does not inherit, gets lines of text:
@@ -36,6 +37,7 @@
 #include <unistd.h>
 
 #include "../util.h"
+#include "untranslated.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -49,6 +51,7 @@ struct options {
         int status_fd;
         bool pdeathsig;
         bool setsid_tty;
+        bool deny_untranslated;
         const char *workdir;
         char **argv;
 };
@@ -63,8 +66,8 @@ struct failure {
 static int usage(const char *problem) {
         fprintf(stderr,
                 "init: %s\n"
-                "usage: init --status-fd N [--pdeathsig] [--setsid-tty] [--workdir DIR] [--env NAME[=VALUE]]... "
-                "-- CMD ARGS...\n", problem);
+                "usage: init --status-fd N [--pdeathsig] [--setsid-tty] [--deny-untranslated] [--workdir DIR] "
+                "[--env NAME[=VALUE]]... -- CMD ARGS...\n", problem);
         return EXIT_INTERNAL;
 }
 
@@ -86,6 +89,8 @@ static int parse_options(char **args, struct options *ret) {
                         o.pdeathsig = true;
                 else if (strcmp(*args, "--setsid-tty") == 0)
                         o.setsid_tty = true;
+                else if (strcmp(*args, "--deny-untranslated") == 0)
+                        o.deny_untranslated = true;
                 else if (strcmp(*args, "--workdir") == 0 && args[1])
                         o.workdir = *++args;
                 else if (strcmp(*args, "--env") == 0 && args[1]) {
@@ -206,6 +211,12 @@ static void run_child(const struct options *o, pid_t parent, int report_fd) {
         }
         if (o->workdir && chdir(o->workdir) < 0)
                 child_fail(report_fd, EXIT_CANNOT_EXECUTE, errno, o->workdir);
+        if (o->deny_untranslated) {
+                int r = deny_untranslated();
+
+                if (r < 0)
+                        child_fail(report_fd, EXIT_INTERNAL, -r, "seccomp");
+        }
         reset_signals();
         error = execute(o->argv);
         child_fail(report_fd, error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, error,

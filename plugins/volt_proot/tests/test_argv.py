@@ -31,6 +31,7 @@ def test_the_command_runs_under_init_which_is_bound_where_it_leaves_nothing() ->
             "--status-fd",
             STATUS_FD,
             "--pdeathsig",
+            "--deny-untranslated",
             "--workdir",
             "/w",
             "--",

@@ -56,7 +56,7 @@ def build_proot_argv(
         argv += ["-b", f"{bind.source}:{bind.target}"]
     if init is None:
         return [*argv, "/bin/sh", "-c", _SHELL, "sh", STATUS_FD, *command]
-    argv += ["-b", f"{init}:{INIT_PATH}", INIT_PATH, "--status-fd", STATUS_FD, "--pdeathsig"]
+    argv += ["-b", f"{init}:{INIT_PATH}", INIT_PATH, "--status-fd", STATUS_FD, "--pdeathsig", "--deny-untranslated"]
     if tty:
         argv.append("--setsid-tty")
     for variable in init_env:
