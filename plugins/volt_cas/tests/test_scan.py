@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -14,6 +15,7 @@ from volt_cas.errors import SourceChanged
 from volt_cas.objects import Writer
 from volt_core.contracts import MtimePolicy, Ref
 from volt_core.errors import NotFoundError
+from volt_core.testing import host
 
 LONG_AGO = 10**18
 
@@ -281,3 +283,37 @@ def test_metadata_is_set_before_content_becomes_visible(store, source, monkeypat
     store.put_directory(source)
     assert 0o640 in seen
     assert 0o600 not in seen
+
+
+@pytest.mark.needs_root
+def test_attributes_that_no_record_keeps_are_noted(store, source):
+    host.require("user_xattrs")
+    for path in (source / "sub", source / "a.txt"):
+        os.setxattr(path, "trusted.x", b"1")
+        os.setxattr(path, "user.x", b"1")
+    result = store.put_directory(source)
+    (note,) = result.notes
+    assert "attributes 'trusted.*': 2, the first at 'a.txt'" in note
+    found = {entry.path: dict(entry.xattrs) for entry in store.entries(result.digest)}
+    assert found[b"sub"] == found[b"a.txt"] == {"user.x": b"1"}
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EACCES, errno.ENODATA])
+def test_an_attribute_that_cannot_be_read_costs_no_other(store, source, monkeypatch, number):
+    host.require("user_xattrs")
+    for name in ("user.a", "user.b", "user.c"):
+        os.setxattr(source / "a.txt", name, b"1")
+    original = os.getxattr
+
+    def getxattr(path, name, **options):
+        if name == "user.b":
+            raise OSError(number, os.strerror(number), path)
+        return original(path, name, **options)
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    result = store.put_directory(source)
+    (entry,) = (entry for entry in store.entries(result.digest) if entry.path == b"a.txt")
+    assert dict(entry.xattrs) == {"user.a": b"1", "user.c": b"1"}
+    # What has gone meanwhile is not left out.
+    notes = () if number == errno.ENODATA else ("Left out attributes that cannot be read: 1, the first at 'a.txt'",)
+    assert result.notes == notes

@@ -338,6 +338,15 @@ def test_attributes_of_both_families_are_taken(store):
     assert "security" in note
 
 
+def test_the_notes_about_attributes_are_few_and_can_be_printed(store):
+    records = [(b"SCHILY.xattr.\x1b[2J%d.x" % number, b"1") for number in range(50)]
+    result = store.put_tar(io.BytesIO(pax([*records, (b"SCHILY.xattr.trusted.x", b"1")]) + header(b"x") + END))
+    assert sorted(result.notes) == [
+        "Left out attributes 'trusted.*': 1, the first at 'x'",
+        "Left out attributes of unknown namespaces: 50, the first at 'x'",
+    ]
+
+
 def test_global_records_hold_until_they_are_taken_back(store):
     found = entries(store, pax([(b"uid", b"77")], b"g"), header(b"a"), pax([(b"uid", b"78")]), header(b"b"),
                     header(b"c"), pax([(b"uid", b"")], b"g"), header(b"d"))  # fmt: skip

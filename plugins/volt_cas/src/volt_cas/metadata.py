@@ -15,7 +15,8 @@ CAPABILITY = "security.capability"
 ACL_ACCESS = "system.posix_acl_access"
 ACL_DEFAULT = "system.posix_acl_default"
 _OVERLAY = tuple(prefix.decode() for prefix in OVERLAY_XATTRS)
-_NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
+_NAMESPACES = ("security", "system", "trusted")
+_UNREADABLE = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
 _ALL_IDS = 2**32 - 1
 # Unknown to the target file system, not for this user to set, or too large: ext4 says ENOSPC to 4 KiB, full or not.
 _REFUSED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE)
@@ -53,22 +54,44 @@ def _mapped(kind: str) -> range:
     return range(start, start + count)
 
 
-def read_xattrs(path: str | bytes | int) -> tuple[Xattrs, bool]:
-    """Return the kept extended attributes, sorted, and whether some of overlayfs were left out.
+def why_left_out(name: str) -> str | None:
+    """Return what a note calls an extended attribute that no record keeps, or None for one that is kept."""
+    if is_kept(name):
+        return None
+    if is_overlay(name):
+        return "attributes of overlayfs"
+    namespace = name.partition(".")[0]
+    return f"attributes '{namespace}.*'" if namespace in _NAMESPACES else "attributes of unknown namespaces"
+
+
+def read_xattrs(path: str | bytes | int) -> tuple[Xattrs, tuple[str, ...]]:
+    """Return the kept extended attributes, sorted, and what was left out, in the words of a note.
 
     `path` is a path that is not followed, or a descriptor.
     """
     follow = isinstance(path, int)
     try:
         names = os.listxattr(path, follow_symlinks=follow)
-        if not names:
-            return (), False
-        kept = [(os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow)) for name in names if is_kept(name)]
     except OSError as error:
-        if error.errno in _NO_XATTRS:
-            return (), False
+        if error.errno in (errno.ENOTSUP, errno.EPERM):
+            return (), ()
         raise
-    return tuple(sorted(kept)), any(map(is_overlay, names))
+    if not names:
+        return (), ()
+    kept = []
+    left_out = set()
+    for name in names:
+        if why := why_left_out(name):
+            left_out.add(why)
+            continue
+        try:
+            kept.append((os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow)))
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                left_out.add("attributes that cannot be read")
+            elif error.errno != errno.ENODATA:  # removed meanwhile
+                raise
+    return tuple(sorted(kept)), tuple(sorted(left_out))
 
 
 def metadata_of(info: os.stat_result, xattrs: Xattrs) -> Metadata:

@@ -13,7 +13,7 @@ import msgspec
 
 from volt_cas import acl, below
 from volt_cas.hardlinks import HardLinks
-from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Xattrs, is_kept, is_overlay, is_whiteout
+from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Xattrs, is_overlay, is_whiteout, why_left_out
 from volt_cas.notes import Notes
 from volt_cas.objects import SMALL, Writer
 from volt_cas.record import (
@@ -218,10 +218,10 @@ class TarImport:
             name = os.fsdecode(pair[0])
             if is_overlay(name):
                 raise refused(member, f"its attribute '{_shown(pair[0])}' is one of overlayfs")
-            if is_kept(name):
-                found[pair[0]] = pair[1]
+            if why := why_left_out(name):
+                self._notes.add(why, member.name)
             else:
-                self._notes.add(f"attributes '{name.partition('.')[0]}.*'", member.name)
+                found[pair[0]] = pair[1]
         for key, value in found.items():
             if len(value) > _MAX_XATTR:
                 raise refused(member, f"its attribute '{_shown(key)}' has more than {_MAX_XATTR} bytes")
