@@ -44,6 +44,7 @@ _ANSWER_SECONDS = 15.0
 """How much longer than asked a supervisor may take to stop a workload before it counts as stuck."""
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.005
+_LONGEST_TIMEOUT = 1_000_000.0
 _DETAIL_LINES = 6
 
 
@@ -96,9 +97,11 @@ class Supervised:
             return answer.outcome
         if isinstance(answer, Failed):
             raise self._start_error(launch, answer, began)
-        if not self._folder.joinpath(RECORD_FILE).exists():
+        self._await_end()
+        outcome = self.status().outcome
+        if outcome is None or not self._folder.joinpath(RECORD_FILE).exists():
             raise self._crash()
-        return _lost(self._find_record(), self._lost_reason())
+        return outcome
 
     def exec(self, process: Process, streams: Streams) -> Outcome:
         """Run one more process under the same supervisor with the caller's streams, and wait for it."""
@@ -108,11 +111,18 @@ class Supervised:
                 f"Cannot exec in '{self._name}': it is not running", hint=f"Start it: volt start {self._name}"
             )
         with contextlib.closing(connection), _stream_fds(streams) as (fds, terminal):
-            _send_described(connection, Exec(), process, fds)
-            answer = Conversation(connection, streams, terminal).hold()
+            try:
+                _send_described(connection, Exec(), process, fds)
+            except ConnectionError:
+                answer = None
+            else:
+                answer = Conversation(connection, streams, terminal).hold()
         if isinstance(answer, Ended):
             return answer.outcome
         if answer is None:
+            end = self.status().outcome
+            if end is not None and end.result != "lost":
+                raise WrongState(f"Cannot exec in '{self._name}': it has ended")
             raise BackendError(f"'{self._name}' lost its supervisor while the command ran", hint=self._advice())
         if answer.code == VOLT_FAILED:
             raise BackendError(f"Cannot exec in '{self._name}': {answer.reason}")
@@ -121,22 +131,31 @@ class Supervised:
 
     def status(self) -> WorkloadStatus:
         """Tell what is true now from two small files and ``/proc``."""
-        record = self._find_record()
+        while True:
+            record = self._find_record()
+            status = self._status_by(record)
+            # If it ended meanwhile, or the next run began, this may be neither the old nor the new.
+            if self._find_record() == record:
+                return status
+
+    def _status_by(self, record: SupervisorRecord | None) -> WorkloadStatus:
+        # Looked at before the outcome: a supervisor writes that first, and then goes.
+        runs = record is not None and _is_running(record)
         try:
             outcome = OUTCOMES.find(self._folder / OUTCOME_FILE)
         except StateError as error:
-            if record is None or not _is_running(record):
+            if not runs:
                 return _failed(_lost(record, error.brief))
             outcome = None  # of a former run: what runs now is yet to write its own
-        if record is None or (outcome is not None and outcome.invocation == record.invocation):
-            if outcome is None:
-                return WorkloadStatus(status=Status.CREATED)
+        if outcome is not None and (record is None or outcome.invocation == record.invocation):
             clean = outcome.clean and outcome.result != "not-started"
             return WorkloadStatus(
                 status=Status.STOPPED if clean else Status.FAILED, started=outcome.started, outcome=outcome
             )
-        if _is_running(record):
+        if record is not None and runs:
             return WorkloadStatus(status=Status.RUNNING, pid=record.payload_pid, started=record.started)
+        if record is None and not self._is_abandoned():
+            return WorkloadStatus(status=Status.CREATED)
         return _failed(_lost(record, self._lost_reason()))
 
     def send_signal(self, number: int) -> None:
@@ -156,11 +175,11 @@ class Supervised:
             self.clean()
             return
         with contextlib.closing(connection):
-            connection.sock.settimeout(timeout + _ANSWER_SECONDS)
+            connection.sock.settimeout(_patience(timeout + _ANSWER_SECONDS))
             try:
                 connection.send(Stop(signal=number, timeout=timeout))
                 answer = connection.receive_answer()
-            except BrokenPipeError:
+            except ConnectionError:
                 answer = None
             except TimeoutError:
                 answer = None
@@ -174,14 +193,16 @@ class Supervised:
         connection = self._find()
         if connection is not None:
             with contextlib.closing(connection):
-                connection.sock.settimeout(timeout)
+                connection.sock.settimeout(_patience(timeout))
                 try:
                     connection.send(Watch())
-                    connection.receive_answer()
-                except BrokenPipeError:
-                    pass
+                    answer = connection.receive_answer()
+                except ConnectionError:
+                    answer = None
                 except TimeoutError:
                     raise TimedOut(f"'{self._name}' did not end within {timeout:g} s") from None
+            if answer is None:
+                self._await_end()
         outcome = self.status().outcome
         if outcome is None:
             raise WrongState(f"Cannot wait for '{self._name}': it was never started")
@@ -215,11 +236,14 @@ class Supervised:
         record = self._find_record()
         if record is None or not self.status().status.active:
             raise WrongState(f"Cannot measure '{self._name}': it is not running")
-        found = [stat for stat in processes.descendants(record.pid) if stat.alive]
+        found = processes.descendants(record.pid)
+        supervisor = processes.find_stat(record.pid)
         return StatsSample(
-            cpu_ns=sum(stat.cpu_ns for stat in found),
+            # Those without a parent of their own were waited for by the supervisor.
+            cpu_ns=sum(stat.cpu_ns + stat.reaped_cpu_ns for stat in found)
+            + (supervisor.reaped_cpu_ns if supervisor else 0),
             memory_bytes=sum(stat.memory_bytes for stat in found),
-            tasks=sum(stat.threads for stat in found),
+            tasks=sum(stat.threads for stat in found if stat.alive),
         )
 
     def _find(self) -> control.Connection | None:
@@ -289,8 +313,15 @@ class Supervised:
         try:
             return RECORDS.find(self._folder / RECORD_FILE)
         except StateCorrupt:
-            # Not synced to disk on purpose: after a power cut it may be empty, and nothing runs.
+            # Not synced to disk on purpose: after a power cut it may be empty, and the lock tells that it ran.
             return None
+
+    def _is_abandoned(self) -> bool:
+        """Whether a supervisor has come as far as its lock, and went without leaving an outcome."""
+        if _ended_cleanly(self._folder):
+            return False
+        with claim(self._folder) as is_free:
+            return is_free and not _ended_cleanly(self._folder)
 
     def _lost_reason(self) -> str:
         crash = self._folder / CRASH_FILE
@@ -323,6 +354,11 @@ def _is_running(record: SupervisorRecord) -> bool:
 @functools.cache
 def _boot_id() -> str:
     return processes.boot_id()
+
+
+def _patience(seconds: float | None) -> float | None:
+    """Return a timeout that a socket takes; beyond its range there is none."""
+    return seconds if seconds is None or seconds < _LONGEST_TIMEOUT else None
 
 
 def _ended_cleanly(folder: Path) -> bool:

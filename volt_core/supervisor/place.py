@@ -27,7 +27,7 @@ _MARKER_SIZE = 256
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[bool]:
     """Keep supervisors out for the length of the block; yields False if one is there, if only about to begin."""
-    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield _try_lock(lock)
     finally:
@@ -76,7 +76,9 @@ class Place:
         new.unlink(missing_ok=True)
         self._record = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         os.posix_fallocate(self._record, 0, _RECORD_RESERVE)
+        # They tell of the run before; if this one leaves none, its end was not seen.
         (self._folder / RECORD_FILE).unlink(missing_ok=True)
+        (self._folder / OUTCOME_FILE).unlink(missing_ok=True)
 
     def listen(self) -> socket.socket:
         """Return the listening socket."""

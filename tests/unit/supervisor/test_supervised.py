@@ -8,6 +8,7 @@ import resource
 import secrets
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ from volt_core.supervisor.model import (
     Stop,
     Watch,
 )
-from volt_core.supervisor.place import RECORDS, Place
+from volt_core.supervisor.place import OUTCOMES, Place
 from volt_core.testing.workbench import Pipes
 
 
@@ -389,3 +390,112 @@ def test_what_survives_sigkill_is_named(workload: Workload, monkeypatch: pytest.
         monkeypatch.undo()
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("timeout", [9_999_999.0, float("inf")])
+def test_a_stop_may_have_any_timeout(workload: Workload, timeout: float) -> None:
+    workload.start("sh", "-c", "trap 'sleep 0.3; exit 7' TERM; echo ready; while :; do sleep 0.1; done")
+    while workload.log() != [b"ready"]:
+        time.sleep(0.01)
+    workload.supervised.stop(signal.SIGTERM, timeout)
+    assert workload.supervised.wait(timeout).code == 7
+
+
+def test_an_end_is_seen_whole_at_every_moment(workload: Workload) -> None:
+    """Nobody who asks while it ends hears that it was lost."""
+    for _ in range(20):
+        workload.start("true")
+        while workload.supervised.status().status is Status.RUNNING:
+            pass
+        outcome = workload.supervised.status().outcome
+        assert outcome is not None
+        assert outcome.result == "exited"
+
+
+def test_an_outcome_that_comes_while_somebody_looks_is_told(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written, and its supervisor goes, after the look for an outcome and before the one at the process."""
+    workload.start("sleep", "1000")
+    find = OUTCOMES.find
+
+    def find_too_early(path: Path) -> Outcome | None:
+        found = find(path)
+        workload.supervised.stop(signal.SIGTERM, 10)
+        while processes.is_same_process(supervisor.pid, supervisor.start):
+            time.sleep(0.01)
+        return found
+
+    supervisor = processes.find_stat(workload.supervisor())
+    assert supervisor is not None
+    monkeypatch.setattr(OUTCOMES, "find", find_too_early)
+    status = workload.supervised.status()
+    assert (status.status, status.note) == (Status.RUNNING, "")
+    monkeypatch.undo()
+    assert workload.supervised.status().status is Status.STOPPED
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ConnectionResetError])
+def test_a_supervisor_that_ends_while_it_is_asked_has_ended(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch, error: type[ConnectionError]
+) -> None:
+    workload.start("sleep", "1000")
+    client = Supervised(workload.folder, workload.id, "it")
+    find = control.find_supervisor
+
+    class Reset(control.Connection):
+        def send(self, message: object, fds: object = ()) -> None:
+            monkeypatch.setattr(control, "find_supervisor", find)
+            workload.supervised.stop(signal.SIGTERM, 10)
+            raise error
+
+    def find_reset(folder: Path) -> control.Connection | None:
+        connection = find(folder)
+        return Reset(connection.sock) if connection else None
+
+    process = Process.of(["true"], {"PATH": os.environ["PATH"]})
+
+    def exec_is_refused() -> None:
+        with Pipes() as pipes, pytest.raises(WrongState, match="ended"):
+            client.exec(process, pipes.streams)
+
+    asks: list[Callable[[], object]] = [
+        exec_is_refused,
+        lambda: client.stop(signal.SIGTERM, 10),
+        lambda: client.wait(10),
+    ]
+    for ask in asks:
+        if workload.supervised.status().status is not Status.RUNNING:
+            workload.start("sleep", "1000")
+        monkeypatch.setattr(control, "find_supervisor", find_reset)
+        ask()
+        outcome = workload.supervised.status().outcome
+        assert outcome is not None
+        assert outcome.signal == signal.SIGTERM
+
+
+def test_a_power_cut_leaves_a_run_that_was_lost(workload: Workload) -> None:
+    """The record is not synced: afterwards it may be empty. The outcome of the run before is not this one's."""
+    for _ in range(2):
+        workload.start("true")
+        assert workload.supervised.wait(20).code == 0
+    workload.start("sleep", "1000")
+    os.kill(workload.supervisor(), signal.SIGKILL)
+    while workload.supervised.status().status is Status.RUNNING:
+        time.sleep(0.01)
+    (workload.folder / "supervisor.json").write_bytes(b"")
+    status = workload.supervised.status()
+    assert status.status is Status.FAILED
+    assert status.outcome is not None
+    assert status.outcome.result == "lost"
+
+
+def test_a_supervisor_that_was_killed_before_its_record_is_lost(workload: Workload) -> None:
+    place = Place(workload.folder, workload.id)
+    assert workload.supervised.status().status is Status.CREATED
+    place.leave(Outcome(code=0))
+    script = "import pathlib, sys; from volt_core.supervisor.place import Place; Place(pathlib.Path(sys.argv[1]), 'id')"
+    subprocess.run([sys.executable, "-c", script, str(workload.folder)], check=True)
+    assert workload.supervised.status().status is Status.FAILED
+    workload.start("true")
+    assert workload.supervised.wait(20).code == 0
