@@ -62,6 +62,11 @@ class Supervised:
         self._id = workload_id
         self._name = name
 
+    def check_inactive(self) -> None:
+        """Raise :class:`WrongState` if it runs: for what a backend does before a start."""
+        if self.status().status.active:
+            raise self._is_running()
+
     def start(self, launch: Launch) -> None:
         """Run it detached; returns when the payload runs.
 
@@ -254,8 +259,7 @@ class Supervised:
 
     def _launch(self, launch: Launch, fds: tuple[int, ...]) -> control.Connection:
         """Start a supervisor and return the connection on which it answers."""
-        if self.status().status.active:
-            raise self._is_running()
+        self.check_inactive()
         self.clean()
         ours, theirs = control.pair()
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from volt_core.errors import CapabilityMissing, InvalidSpec
+from volt_core.errors import CapabilityMissing, InvalidSpec, WrongState
 from volt_core.models.mount import Mount
 from volt_core.models.network import PublishedPort
 from volt_core.models.outcome import Outcome
@@ -132,6 +132,17 @@ def test_a_link_in_place_of_a_network_file_leads_no_start_to_the_host(
     bench.backend.start(workload)
     bench.backend.wait(workload, bench.patience)
     assert (victim.read_text() == "precious") if exists else not victim.exists()
+
+
+def test_a_start_that_is_refused_changes_no_file(bench: Workbench) -> None:
+    workload = bench.start(("sleep", "1000"))
+    hosts = bench.folder(workload) / "etc/hosts"
+    hosts.write_text("192.0.2.1 changed-inside\n")
+    with pytest.raises(WrongState):
+        bench.backend.start(workload)
+    with Pipes() as pipes, pytest.raises(WrongState):
+        bench.backend.run_attached(workload, pipes.streams, lambda: None)  # type: ignore[attr-defined]
+    assert hosts.read_text() == "192.0.2.1 changed-inside\n"
 
 
 def test_a_directory_in_place_of_a_network_file_is_replaced(bench: Workbench) -> None:

@@ -111,6 +111,7 @@ class ProotBackend(Backend, Exec, Attach, Stats):
 
     def _prepare(self, workload: Workload, streams: Streams | None = None) -> Launch:
         """Return the launch description, with what it names made ready."""
+        self._supervised(workload).check_inactive()
         spec = _spec(workload)
         folder = self._folder(workload)
         prepare_layout(folder, spec, _hostname(workload))
