@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from volt_cas.layout import fan_out
 from volt_cas.store import CasStore
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import ObjectMissing, StoreFull
@@ -116,6 +119,76 @@ def test_put_killed_anywhere_leaves_a_sound_store(source, tmp_path):
         assert store.verify().damaged == ()
         assert store.read_file(store.find_ref("kept").digest, b"kept") == b"kept"
     assert count >= 15
+
+
+def test_a_tree_that_can_be_named_is_whole_wherever_its_put_was_killed(source, tmp_path):
+    digest = CasStore(tmp_path / "cas").put_directory(source).digest
+    numbers = iter(range(10**6))
+    current: list[CasStore] = []
+
+    def prepare():
+        current[:] = [CasStore(tmp_path / f"cas{next(numbers)}")]
+
+    whole = 0
+    for _ in kill_points(lambda: current[0].put_directory(source), prepare):
+        (store,) = current
+        try:
+            store.set_ref(Ref(name="x", digest=digest))
+        except ObjectMissing:
+            continue
+        whole += 1
+        assert store.verify().damaged == ()
+    assert whole
+
+
+def test_what_is_named_is_durable_before_it_has_the_name(source, tmp_path):
+    store = CasStore(tmp_path / "cas")
+
+    def put():
+        store.put_directory(source, ref=Ref(name="x", digest=""))
+
+    steps = steps_of(put)
+    digest = store.find_ref("x").digest
+    top = "trees/" + fan_out(bytes.fromhex(digest.removeprefix("sha256:")))
+    assert [step for step in steps if step in ("syncfs", top, "refs/x.json")] == [
+        *("syncfs", "syncfs", top),
+        *("syncfs", "refs/x.json"),
+    ]
+    links = [step for step in steps if step.startswith(("objects/", "trees/"))]
+    assert len(links) == 8
+    assert links[-1] == top
+    assert steps.index(links[0]) > steps.index("syncfs")
+    # What was there already may be another run's, and not durable yet.
+    assert steps_of(put) == ["syncfs", "refs/x.json"]
+    assert steps_of(lambda: store.set_ref(Ref(name="y", digest=digest))) == ["syncfs", "refs/y.json"]
+    link = "links/" + digest.removeprefix("sha256:")
+    assert [step for step in steps_of(lambda: store.linked_tree(digest)) if not step.startswith("variants/")] == [
+        *("syncfs", link)
+    ]
+
+
+def steps_of(act) -> list[str]:
+    """Fork and run `act`; return, in order, the final names that it gave and where it called syncfs."""
+    reader, writer = os.pipe()
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "ctypes.dlsym" and arguments[1] == "syncfs":
+            os.write(writer, b"syncfs\n")
+        elif event in ("os.link", "os.rename"):
+            name = os.fsdecode(arguments[1]).rpartition("/cas/")[2]
+            if re.match(r"(objects|trees|variants)/../|(refs|links)/", name):
+                os.write(writer, name.encode() + b"\n")
+
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(hook)
+        _run(act)
+    os.close(writer)
+    with open(reader) as file:
+        steps = file.read().splitlines()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # A name is tried again when its folder had to be made.
+    return [step for step, after in itertools.pairwise([*steps, ""]) if step == "syncfs" or step != after]
 
 
 def test_the_first_put_killed_anywhere_does_not_block_the_next(source, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from volt_cas.checkout import check_out
 from volt_cas.layout import Layout
-from volt_cas.staging import open_staging
+from volt_cas.staging import open_staging, sync_store
 from volt_core import fs
 from volt_core.contracts import SILENT, CheckoutMode
 
@@ -29,6 +29,7 @@ def linked_tree(layout: Layout, digest: bytes) -> Path:
             fresh = staging / "link"
             fresh.mkdir(mode=0o700)
             check_out(layout, digest, fresh / _ROOT, mode=CheckoutMode.LINK, progress=SILENT)
+            sync_store(layout)
             try:
                 os.rename(fresh, path)
             except OSError as error:

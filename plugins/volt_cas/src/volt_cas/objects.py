@@ -110,6 +110,7 @@ class Writer:
         self._applier = Applier()
         self._known: set[bytes] = set()
         self._known_trees: set[bytes] = set()
+        self._tops: set[bytes] = set()
         self._replace: set[bytes] = set()
         self.new_objects = 0
         self.new_bytes = 0
@@ -181,7 +182,10 @@ class Writer:
         if self._is_stored(digest, data):
             return digest
         record.decode(data, digest)
-        descriptor = os.open(_TREES + digest.hex().encode(), _CREATE, 0o600, dir_fd=self._staging)
+        name = digest.hex().encode()
+        if isinstance(value, TreeRecord):
+            self._tops.add(name)
+        descriptor = os.open(_TREES + name, _CREATE, 0o600, dir_fd=self._staging)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(data)
         return digest
@@ -202,19 +206,23 @@ class Writer:
         return True
 
     def publish(self) -> None:
-        """Make what was staged durable, then visible, then make that durable too."""
-        staged = [
-            (folder, name)
-            for folder in (b"objects", b"trees")
-            for name in os.listdir(b"/proc/self/fd/%d/%s" % (self._staging, folder))
-        ]
-        if not staged:
+        """Make what was staged durable, then visible: top records last, when what they name is durable too."""
+        objects, trees = (
+            set(os.listdir(b"/proc/self/fd/%d/%s" % (self._staging, folder))) for folder in (b"objects", b"trees")
+        )
+        if not objects and not trees:
             return
+        tops = trees & self._tops
         sync_filesystem(self._staging)
-        for folder, name in staged:
-            self._link(folder, name)
-        # A file system may write a later fsync of the ref before these names.
-        sync_filesystem(self._store)
+        for name in objects:
+            self._link(b"objects", name)
+        for name in trees - tops:
+            self._link(b"trees", name)
+        if tops:
+            # Also for what another run has linked: whoever finds a top record may rely on all of the tree.
+            sync_filesystem(self._store)
+            for name in tops:
+                self._link(b"trees", name)
 
     def _link(self, folder: bytes, name: bytes) -> None:
         source = folder + b"/" + name

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from volt_cas.layout import Layout, digest_bytes
+from volt_cas.staging import sync_store
 from volt_core import fs
 from volt_core.contracts import Ref, RefChange
 from volt_core.errors import InvalidName, RefNotFound, StateCorrupt, StateError
@@ -103,6 +104,7 @@ class Refs:
                 previous = old.digest if old else None
                 change = RefChange(time=now, digest=ref.digest, previous=previous, kind=ref.kind, meta=ref.meta)
                 log = (*log, change)[-_LOG_LENGTH:]
+            sync_store(self._layout)
             new = RefFile(name=ref.name, digest=ref.digest, kind=ref.kind, updated=now, meta=ref.meta, log=log)
             _FILE.write(path, new, mode=0o600)
 

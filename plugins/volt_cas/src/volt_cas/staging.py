@@ -48,6 +48,15 @@ def _remove_dead(layout: Layout) -> None:
                 os.close(descriptor)
 
 
+def sync_store(layout: Layout) -> None:
+    """Make the store durable, with what other runs have linked: before something is named that rests on it."""
+    descriptor = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_filesystem(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_filesystem(descriptor: int) -> None:
     """Make everything on the file system of an open file durable. Python has no syncfs(2) of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
