@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,34 @@ for mode in CheckoutMode:
     assert not found, found
 assert store.verify().damaged == ()
 assert store.linked_tree(digest).is_dir()
+"""
+
+IN_NAMESPACE = """
+import ctypes, os, sys
+from pathlib import Path
+from volt_cas.store import CasStore
+
+wait, tell = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    assert ctypes.CDLL(None, use_errno=True).unshare(0x10000000) == 0  # CLONE_NEWUSER
+    os.write(tell[1], b"x")
+    os.read(wait[0], 1)
+    os.setgroups([])
+    os.setgid(0)
+    os.setuid(0)
+    store = CasStore(Path("cas"))
+    with open("tree.tar", "rb") as stream:
+        result = store.checkout(store.put_tar(stream).digest, Path("out"))
+    info = os.stat("out/su")
+    print(info.st_uid, info.st_gid, oct(info.st_mode & 0o7777), *result.notes)
+    sys.stdout.flush()
+    os._exit(0)
+os.read(tell[0], 1)
+for kind in ("uid", "gid"):
+    Path(f"/proc/{child}/{kind}_map").write_text("0 200000 1\\n1 100001 50000\\n60000 160000 10\\n")
+os.write(wait[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
@@ -281,3 +310,22 @@ def test_a_store_on_a_read_only_file_system_can_be_read(store, awkward, tmp_path
     finally:
         run.run(["umount", str(store.path)], timeout=30)
     assert differences(awkward, tmp_path / "out") == []
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_ordinary_user
+@pytest.mark.needs_user_namespaces
+@pytest.mark.parametrize(
+    ("owner", "printed"),
+    [(33, "33 33 0o4755"), (60009, "60009 60009 0o4755"), (55000, "0 0 0o755 Left out the owners of 1 entries: ")],
+)
+def test_all_ranges_of_a_user_namespace_are_owners(user_directory, owner, printed):
+    user_directory.chmod(0o777)
+    with tarfile.open(user_directory / "tree.tar", "w") as archive:
+        info = tarfile.TarInfo("su")
+        info.uid = info.gid = owner
+        info.mode = 0o4755
+        archive.addfile(info)
+    (user_directory / "tree.tar").chmod(0o644)
+    done = run.run([sys.executable, "-c", IN_NAMESPACE], cwd=user_directory, timeout=60)
+    assert done.stdout.decode().startswith(printed)

@@ -47,11 +47,15 @@ def is_whiteout(kind: EntryType, major: int, minor: int) -> bool:
     return kind is EntryType.CHARACTER and major == 0 and minor == 0
 
 
-def _mapped(kind: str) -> range:
-    """Return the ids that exist in this user namespace; of several ranges the first, which is where 0 is."""
+def _mapped(kind: str) -> tuple[range, ...]:
+    """Return the ids that exist in this user namespace."""
     with open(f"/proc/self/{kind}_map") as file:
-        start, _, count = map(int, file.readline().split())
-    return range(start, start + count)
+        lines = [tuple(map(int, line.split())) for line in file]
+    return tuple(range(start, start + count) for start, _, count in lines)
+
+
+def _is_in(identity: int, ranges: tuple[range, ...]) -> bool:
+    return any(identity in ids for ids in ranges)
 
 
 def why_left_out(name: str) -> str | None:
@@ -111,9 +115,10 @@ class Applier:
         self._uid = os.geteuid()
         self._gid = os.getegid()
         root = self._uid == 0
-        self._uids = _mapped("uid") if root else range(self._uid, self._uid + 1)
-        self._gids = _mapped("gid") if root else frozenset((self._gid, *os.getgroups()))
-        self._may_all = root and len(self._uids) == len(self._gids) == _ALL_IDS
+        own_gids = {self._gid, *os.getgroups()}
+        self._uids = _mapped("uid") if root else (range(self._uid, self._uid + 1),)
+        self._gids = _mapped("gid") if root else tuple(range(gid, gid + 1) for gid in own_gids)
+        self._may_all = root and sum(map(len, self._uids)) == sum(map(len, self._gids)) == _ALL_IDS
         self._may_capabilities = root
         self._foreign = 0
         self._refused_xattrs: set[str] = set()
@@ -124,10 +129,11 @@ class Applier:
         if self._may_all:
             return metadata
         uid, gid, mode, xattrs = metadata.uid, metadata.gid, metadata.mode, metadata.xattrs
-        if uid not in self._uids or gid not in self._gids:
+        have_uid, have_gid = _is_in(uid, self._uids), _is_in(gid, self._gids)
+        if not (have_uid and have_gid):
             self._foreign += 1
-            uid = uid if uid in self._uids else self._uid
-            gid = gid if gid in self._gids else self._gid
+            uid = uid if have_uid else self._uid
+            gid = gid if have_gid else self._gid
             mode &= 0o1777
         if xattrs and not self._may_capabilities:
             kept = tuple(pair for pair in xattrs if pair[0] != CAPABILITY.encode())
