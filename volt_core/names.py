@@ -59,13 +59,17 @@ def check_digest(text: str) -> str:
 
 def check_ref(name: str) -> str:
     """Return `name` if it can name a ref of the store: parts of letters, digits and ``._:@+-`` between slashes."""
-    parts = name.split("/")
-    if len(name) > _MAX_REFERENCE or not all(_REF_PART.match(part) for part in parts) or name.endswith(".lock"):
+    if not _is_ref(name):
         raise InvalidName(
             f"Invalid ref {shown(name)}",
             hint="Use letters, digits and . _ : @ + - in parts separated by '/', each starting with a letter or digit.",
         )
     return name
+
+
+def _is_ref(name: str) -> bool:
+    sound = all(_REF_PART.match(part) for part in name.split("/"))
+    return sound and len(name) <= _MAX_REFERENCE and not name.endswith(".lock")
 
 
 class ImageName(NamedTuple):
@@ -104,4 +108,7 @@ def parse_image_name(text: str) -> ImageName:
             f"Invalid image name {shown(text)}",
             hint="Use NAME, NAME:TAG or NAME@sha256:DIGEST with lower-case letters, digits and . _ - in NAME.",
         )
-    return ImageName(repository, tag, digest or None)
+    name = ImageName(repository, tag, digest or None)
+    if tag is not None and not _is_ref(name.ref):
+        raise InvalidName(f"Invalid image name {shown(text)}", hint="Make it shorter; and no tag may end in '.lock'.")
+    return name

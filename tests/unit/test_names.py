@@ -148,3 +148,15 @@ def test_a_long_name_is_judged_quickly() -> None:
         with pytest.raises(InvalidName):
             names.parse_image_name(text)
     assert re.compile(names.NAME_PATTERN).match("a" * 63)
+
+
+@pytest.mark.parametrize("text", ["a:b.lock", "a" * 201, "x/" + "a" * 196 + ":tags", "a/" * 122 + "abcd:tag"])
+def test_an_image_name_that_no_ref_can_have_is_refused(text: str) -> None:
+    with pytest.raises(InvalidName, match="Invalid image name"):
+        names.parse_image_name(text)
+
+
+@pytest.mark.parametrize("text", ["a.lock", "a" * 193, "a/" * 121 + "a:tag", "a.lock@sha256:" + "0" * 64])
+def test_a_long_image_name_is_a_ref(text: str) -> None:
+    name = names.parse_image_name(text)
+    assert name.digest or names.check_ref(name.ref) == name.ref
