@@ -76,6 +76,8 @@ class VoltPaths(msgspec.Struct, frozen=True, kw_only=True):
     def find(cls, root: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Self:
         """Return the instance that a command means: `root`, else ``VOLT_ROOT``, else the system's or the user's."""
         environ = os.environ if environ is None else environ
+        if root == "":
+            raise UsageError("The root directory has an empty name", hint="Name one, or leave out --root.")
         chosen = root or environ.get(ROOT_VARIABLE)
         if chosen:
             return cls.below(Path(chosen))

@@ -109,3 +109,10 @@ def test_prepare_mends_the_mode_of_a_folder_that_a_cache_made(tmp_path: Path) ->
     paths.cache.mkdir(parents=True)
     paths.prepare()
     assert stat.S_IMODE(paths.lib.stat().st_mode) == 0o711
+
+
+def test_an_empty_root_is_no_root() -> None:
+    """A script whose variable is unset must not work on the host's own instance; an empty variable is an unset one."""
+    with pytest.raises(UsageError, match="root"):
+        VoltPaths.find("", {"VOLT_ROOT": "/x"})
+    assert VoltPaths.find(None, {"VOLT_ROOT": "", "HOME": "/home/x"}).instance == ""
