@@ -51,6 +51,7 @@ def test_active_means_that_processes_exist() -> None:
         ("/a:/b:ro", Mount(source="/a", target="/b", read_only=True)),
         ("/a:/b:rw", Mount(source="/a", target="/b")),
         ("/a/../c/:/b//x/", Mount(source="/c", target="/b/x")),
+        ("//srv:///data", Mount(source="/srv", target="/data")),
     ],
 )
 def test_mounts_are_parsed(text: str, mount: Mount) -> None:

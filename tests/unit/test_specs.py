@@ -49,7 +49,7 @@ def test_what_is_not_said_comes_from_the_image():
     spec = build({"env": {"B": "3"}}, **config)
     assert (spec.user, spec.working_dir, spec.stop_signal) == ("www", "/srv", "SIGQUIT")
     assert spec.env == {"PATH": DEFAULT_PATH, "A": "1", "B": "3"}
-    spec = build({"user": "root", "working_dir": "/a/../b", "stop_signal": "9"}, **config)
+    spec = build({"user": "root", "working_dir": "//a/../b", "stop_signal": "9"}, **config)
     assert (spec.user, spec.working_dir, spec.stop_signal) == ("root", "/b", "9")
     assert (spec.image, spec.root) == ("app:latest", image().digest)
 
@@ -74,7 +74,7 @@ MOUNTS = (Mount(source="/a", target="/data"), Mount(source="/b", target="/data")
         ({"stop_timeout": math.inf}, {"cmd": ("x",)}, "The stop timeout inf is not"),
         ({"stop_timeout": math.nan}, {"cmd": ("x",)}, "The stop timeout nan is not"),
         ({"resources": Resources(cpu_quota=math.inf)}, {"cmd": ("x",)}, "The limit of CPU time is no number"),
-        ({}, {"cmd": ("x",), "env": ("=x",)}, "Invalid environment variable '=x'"),
+        ({}, {"cmd": ("x",), "env": ("=x",)}, "Invalid environment variable ''"),
     ],
 )
 def test_what_is_refused(options, config, message):
@@ -92,6 +92,14 @@ def test_env_words():
 def test_bad_env_words(word):
     with pytest.raises(InvalidSpec, match="Write it as NAME=VALUE"):
         parse_env([word], {})
+
+
+def test_the_value_of_a_bad_variable_is_not_shown():
+    for word in ("MY TOKEN=s3cr3t", "TOKEN=s3cr3t\0"):
+        with pytest.raises(InvalidSpec) as caught:
+            parse_env([word], {})
+        assert "TOKEN'" in str(caught.value)
+        assert "s3cr3t" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,11 @@ from volt_core.names import shown
 _OPTIONS = {"ro": True, "rw": False}
 
 
+def normal_path(path: str) -> str:
+    """Return an absolute path in its shortest form; POSIX's own rule would keep two slashes at the beginning."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
 class Mount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A bind mount: `source` on the host, `target` inside, both absolute."""
 
@@ -30,11 +35,11 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         for path in (source, target):
             if not path.startswith("/") or "\0" in path:
                 raise InvalidSpec(f"Mount {shown(text)} needs absolute paths", hint=f"{shown(path)} is not absolute.")
-        target = posixpath.normpath(target)
-        if target.lstrip("/") == "":
+        target = normal_path(target)
+        if target == "/":
             raise InvalidSpec(f"Mount {shown(text)} would cover the whole root", hint="Choose a directory below '/'.")
         return cls(
-            source=posixpath.normpath(source),
+            source=normal_path(source),
             target=target,
             read_only=len(parts) == 3 and _OPTIONS[parts[2]],
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +11,7 @@ import msgspec
 from volt_core.config import MAX_SECONDS
 from volt_core.errors import InvalidSpec
 from volt_core.models.image import DEFAULT_PATH, Image
-from volt_core.models.mount import Mount
+from volt_core.models.mount import Mount, normal_path
 from volt_core.models.network import PublishedPort
 from volt_core.models.resources import Resources
 from volt_core.models.signals import parse_signal
@@ -72,7 +71,7 @@ def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSp
         root=image.digest,
         command=command,
         env={"PATH": DEFAULT_PATH, **parse_env(config.env, {}), **options.env},
-        working_dir=posixpath.normpath(working_dir),
+        working_dir=normal_path(working_dir),
         user=options.user or config.user,
         hostname=options.hostname,
         mounts=options.mounts,
@@ -92,7 +91,8 @@ def parse_env(words: Iterable[str], environ: Mapping[str, str]) -> dict[str, str
     for word in words:
         name, equals, value = word.partition("=")
         if not _VARIABLE.match(name) or "\0" in value:
-            raise InvalidSpec(f"Invalid environment variable {shown(word)}", hint="Write it as NAME=VALUE.")
+            # Not the word: its value may be a secret.
+            raise InvalidSpec(f"Invalid environment variable {shown(name)}", hint="Write it as NAME=VALUE.")
         if equals:
             result[name] = value
         elif name in environ:
