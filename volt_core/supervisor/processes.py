@@ -13,7 +13,7 @@ from typing import NamedTuple
 from volt_core.supervisor.model import MARKER
 
 _FIELDS_AFTER_COMM = 3  # the state is field 3 of proc(5), the first behind the name in parentheses
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -26,6 +26,8 @@ class Stat(NamedTuple):
     start: int
     """Clock ticks since boot."""
     cpu_ns: int
+    reaped_cpu_ns: int
+    """Of children that have ended and been waited for, and of theirs."""
     memory_bytes: int
     """Resident; pages shared by several processes count for each."""
     threads: int
@@ -54,7 +56,8 @@ def find_stat(pid: int) -> Stat | None:
         state=values[0].decode(),
         parent=field(4),
         start=field(22),
-        cpu_ns=(field(14) + field(15)) * (1_000_000_000 // _TICKS_PER_SECOND),
+        cpu_ns=(field(14) + field(15)) * _NS_PER_TICK,
+        reaped_cpu_ns=(field(16) + field(17)) * _NS_PER_TICK,
         memory_bytes=field(24) * _PAGE_SIZE,
         threads=field(20),
     )

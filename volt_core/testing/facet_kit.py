@@ -214,8 +214,15 @@ class BackendStatsKit(BackendKit):
         assert isinstance(bench.backend, Stats)
         sample = bench.backend.stats(bench.start(self.payload.sleeps()))
         assert sample.tasks >= 1
-        assert sample.cpu_ns >= 0
         assert sample.memory_bytes >= 0
+
+    def test_b14_the_time_of_what_has_ended_counts(self, bench: Workbench) -> None:
+        assert isinstance(bench.backend, Stats)
+        workload = bench.start(self.payload.burns_in_a_child())
+        bench.wait_for("CPU time used", lambda: b"burned" in bench.lines(workload))
+        before = bench.backend.stats(workload)
+        bench.wait_for("the child's end", lambda: b"ended" in bench.lines(workload))
+        assert 0 < before.cpu_ns <= bench.backend.stats(workload).cpu_ns
 
     def test_b14_what_does_not_run_is_refused(self, bench: Workbench) -> None:
         assert isinstance(bench.backend, Stats)

@@ -242,7 +242,8 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
         self._active(workload, "thaw").set_frozen(False)
 
     def stats(self, workload: Workload) -> StatsSample:
-        return StatsSample(cpu_ns=0, memory_bytes=0, tasks=self._active(workload, "measure").tasks)
+        tasks = self._active(workload, "measure").tasks
+        return StatsSample(cpu_ns=time.process_time_ns(), memory_bytes=0, tasks=tasks)
 
     def snapshot(self, workload: Workload) -> str:
         return self.store.put_directory(self._folder(workload) / "rootfs").digest

@@ -61,6 +61,11 @@ class ShellPayload:
         """Print the working directory, then end with 0."""
         return ("pwd",)
 
+    def burns_in_a_child(self) -> Command:
+        """Use CPU time in a child; print ``burned``, a second later ``ended`` when the child is gone, and run on."""
+        count = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done"
+        return self._script(f"({count}; echo burned; exec sleep 1); echo ended; exec sleep 1000")
+
     def missing(self) -> Command:
         """What does not exist."""
         return ("/no/such/program",)
@@ -100,6 +105,9 @@ class FakePayload(ShellPayload):
 
     def prints_variable(self, name: str) -> Command:
         return ("env", name)
+
+    def burns_in_a_child(self) -> Command:
+        return ("echo", "burned", ";", "sleep", "0.1", ";", "echo", "ended", ";", "sleep", "1000")
 
     def unexecutable(self) -> Command:
         return ("unexecutable",)
