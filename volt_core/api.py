@@ -73,4 +73,5 @@ class Volt:
         from volt_core.health import core_checks
 
         answers = self.plugins.call("volt_register_checks", paths=self.paths)
-        return [*core_checks(self.paths, self.plugins), *(check for answer in answers for check in answer)]
+        own = [*core_checks(self.paths, self.plugins), *self.workloads.checks()]
+        return [*own, *(check for answer in answers for check in answer)]

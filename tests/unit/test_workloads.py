@@ -393,6 +393,11 @@ def damage(paths, text, name="web"):
     paths.truth(Kind.CONTAINER, name).write_bytes(text)
 
 
+class Unstoppable(DummyContainer):
+    def stop(self, workload, timeout):
+        raise BackendError("it will not")
+
+
 class TestDamage:
     @pytest.fixture
     def two(self, workloads, spec):
@@ -472,10 +477,29 @@ class TestDamage:
         (item,) = workloads.all()
         assert item.status.status is Status.FAILED
         assert "Unknown backend 'dummy-container'" in item.status.note
-        with pytest.raises(BackendUnavailable, match="Unknown backend 'dummy-container'"):
-            workloads.delete("web")
-        workloads.delete("web", force=True)
-        assert left(paths, store) == []
+        make().start("web")
+        folder = paths.workload(Kind.CONTAINER, "web")
+        for force in (False, True):
+            with pytest.raises(BackendUnavailable, match="Unknown backend 'dummy-container'") as caught:
+                workloads.delete("web", force=force)
+            assert f"remove '{folder}' by hand" in caught.value.hint
+        assert left(paths, store) == left_of_one("web")
+        assert make().get("web").status.status.active
+        make().stop("web")
+        fs.remove_tree(folder)
+        workloads.create("guest", VmSpec(image="x", root=spec().root), kind=Kind.VM)
+        assert "web" not in " ".join(left(paths, store))
+
+    @pytest.mark.parametrize("backends", [(DummyVm,), (DummyVm, Unstoppable)], ids=["gone", "fails to stop"])
+    def test_a_damaged_one_that_nobody_can_stop_is_kept(self, make, paths, store, spec, backends):
+        make().create("web", spec())
+        make().start("web")
+        damage(paths, b"{")
+        with pytest.raises(BackendError, match=r"Cannot delete container 'web': it may still run"):
+            make(*backends).delete("web", force=True)
+        assert {"containers/web", "use/container/web"} <= set(left(paths, store))
+        make().delete("web", force=True)
+        assert "web" not in " ".join(left(paths, store))
 
     def test_a_backend_that_breaks_hides_only_its_own(self, make, spec, root):
         class Breaking(DummyVm):
@@ -547,6 +571,7 @@ class TestSweep:
         (backup / "db.sql").write_text("precious")
         workloads.create("other", spec())
         assert store.find_ref("use/container/web")
+        assert [check.what.split("'")[1] for check in workloads.checks()] == [str(backup), str(truth.parent)]
         for name in ("web", "backup"):
             with pytest.raises(ConflictError, match=f"'.*/{name}' is in its place and has no container.json"):
                 workloads.create(name, spec())
@@ -608,7 +633,7 @@ class TestSweep:
         finally:
             run.run(["umount", str(folder)], timeout=10)
 
-    def test_ended_ones_that_asked_for_it_go(self, workloads, spec):
+    def test_ended_ones_that_asked_for_it_go(self, workloads, paths, spec):
         for name, command in (("done", ("exit", "3")), ("runs", ("sleep", "1000"))):
             workloads.create(name, spec(*command), auto_remove=True)
         workloads.create("fresh", spec(), auto_remove=True)
@@ -620,4 +645,9 @@ class TestSweep:
         assert [item.workload.name for item in workloads.all()] == ["fresh", "kept", "runs"]
         with pytest.raises(WorkloadNotFound):
             workloads.get("done")
+        assert {entry["name"] for entry in json.loads(paths.index.read_bytes())["workloads"]} == {
+            "fresh",
+            "kept",
+            "runs",
+        }
         workloads.delete("runs", force=True)

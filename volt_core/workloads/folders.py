@@ -22,10 +22,13 @@ import msgspec
 from volt_core import fs
 from volt_core.errors import ConflictError, StateCorrupt, StateError
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
+from volt_core.names import check_name
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
 
 _WORKLOADS = StateFile(Workload, hint="Restore it from a backup, or delete the workload with --force.")
+LOCK_TIMEOUT = 60.0
+"""Seconds that a command waits for another one that works on the same workload."""
 _ENV = "env"
 _CREATING = ".creating"
 _DELETED = ".deleted"
@@ -36,6 +39,28 @@ class Folders:
 
     def __init__(self, paths: VoltPaths) -> None:
         self._paths = paths
+
+    @contextlib.contextmanager
+    def locked(self, name: str, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+        """Hold the workload's lock; its file is removed when no such workload exists afterwards."""
+        check_name(name)
+        self._paths.prepare()
+        path = self._paths.locks / f"workload-{name}"
+        with fs.lock(path, timeout=timeout, what=f"workload '{name}'"):
+            try:
+                yield
+            finally:
+                if self.kind(name) is None:
+                    path.unlink(missing_ok=True)
+
+    def kind(self, name: str) -> Kind | None:
+        """Return the kind of the workload of that name, readable or not, or None."""
+        return next((kind for kind in Kind if self._paths.truth(kind, name).exists()), None)
+
+    def path(self, name: str) -> Path | None:
+        """Return the folder of the workload of that name, readable or not, or None."""
+        kind = self.kind(name)
+        return self._paths.workload(kind, name) if kind else None
 
     def find(self, name: str) -> Workload | None:
         """Return the workload of that name, whatever its kind, or None."""

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import msgspec
 
-from volt_core import fs
 from volt_core.contracts import (
     Attach,
     Backend,
@@ -29,28 +28,26 @@ from volt_core.contracts import (
 from volt_core.errors import (
     AlreadyExists,
     BackendUnavailable,
-    InvalidName,
     InvalidSpec,
     Locked,
     PluginError,
-    RefNotFound,
     StateError,
     VoltError,
     WorkloadNotFound,
     WrongState,
 )
+from volt_core.models.extension import Check
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
 from volt_core.names import check_name, shown
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.workloads import index
-from volt_core.workloads.folders import Folders
+from volt_core.workloads.cleanup import USE_PREFIX, Cleanup
+from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
 _T = TypeVar("_T")
-_LOCK_TIMEOUT = 60.0
-USE_PREFIX = "use/"
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +79,7 @@ class Workloads:
         self._store = store
         self._preferred = preferred
         self._folders = Folders(paths)
+        self._cleanup = Cleanup(plugins, store, self._folders, self._instance)
 
     def choose_backend(self, kind: Kind, name: str = "") -> type[Backend]:
         """Return the backend to use: the named one, the configured one, else the best whose probe succeeds.
@@ -117,7 +115,7 @@ class Workloads:
         _check_text(workload)
         self._paths.prepare()
         self.sweep()
-        with self._locked(name):
+        with self._folders.locked(name):
             existing = self._folders.find(name)
             if existing is not None:
                 raise AlreadyExists(
@@ -136,7 +134,7 @@ class Workloads:
                 # Whatever comes on top of the failure, the failure is what counts.
                 with contextlib.suppress(Exception):
                     instance.delete(workload)
-                self._forget(kind, name)
+                self._cleanup.forget(kind, name)
                 raise
         self._update_index()
         self._tell("create", workload)
@@ -144,7 +142,7 @@ class Workloads:
 
     def start(self, name: str) -> None:
         """Start it, detached. Raises :class:`WrongState` if it is active."""
-        with self._locked(name):
+        with self._folders.locked(name):
             workload, backend = self._startable(name)
             backend.start(workload)
         self._tell("start", workload)
@@ -152,7 +150,7 @@ class Workloads:
     def run_attached(self, name: str, streams: Streams) -> Outcome:
         """Start it with the caller's streams and wait for the end."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._locked(name))
+            stack.enter_context(self._folders.locked(name))
             workload, backend = self._startable(name)
             attach = self._facet(backend, Attach, "run in the foreground")
 
@@ -186,25 +184,35 @@ class Workloads:
 
     def freeze(self, name: str) -> None:
         """Suspend it."""
-        with self._locked(name):
+        with self._folders.locked(name):
             workload, backend = self._existing(name)
             self._facet(backend, Freeze, "freeze").freeze(workload)
 
     def thaw(self, name: str) -> None:
         """Resume it."""
-        with self._locked(name):
+        with self._folders.locked(name):
             workload, backend = self._existing(name)
             self._facet(backend, Freeze, "thaw").thaw(workload)
 
     def delete(self, name: str, *, force: bool = False) -> None:
-        """Delete it; one that is active only with `force`."""
-        with self._locked(name):
+        """Delete it; one that is active only with `force`.
+
+        Raises :class:`BackendUnavailable`, forced or not, if its backend is not there.
+        """
+        with self._folders.locked(name):
             try:
                 workload, backend = self._existing(name)
-            except (StateError, BackendUnavailable, PluginError):
+            except StateError:
                 if not force:
                     raise
-                self._delete_unusable(name)
+                self._cleanup.delete_unreadable(name)
+            except (BackendUnavailable, PluginError) as error:
+                raise BackendUnavailable(
+                    f"Cannot delete '{name}': nobody can tell whether it runs: {error.brief}",
+                    details=error.details,
+                    hint="Install or enable its backend; or, if nothing of it runs, remove "
+                    f"'{self._folders.path(name)}' by hand.",
+                ) from error
             else:
                 if self._may_be_active(workload, backend, force=force):
                     if not force:
@@ -226,7 +234,7 @@ class Workloads:
 
     def _delete(self, workload: Workload, backend: Backend) -> None:
         backend.delete(workload)
-        self._forget(workload.kind, workload.name)
+        self._cleanup.forget(workload.kind, workload.name)
         self._tell("delete", workload)
 
     def wait(self, name: str, timeout: float | None = None) -> Outcome:
@@ -278,9 +286,11 @@ class Workloads:
         listed = []
         for name, workloads in by_backend.items():
             listed += self._statuses(name, workloads)
-        listed = [item for item in listed if not self._remove_if_due(item)]
-        listed.sort(key=lambda item: (item.workload.kind, item.workload.name))
-        return Survey(listed=listed, damaged=damaged)
+        remaining = [item for item in listed if not self._remove_if_due(item)]
+        if len(remaining) < len(listed):
+            self._update_index()
+        remaining.sort(key=lambda item: (item.workload.kind, item.workload.name))
+        return Survey(listed=remaining, damaged=damaged)
 
     def _statuses(self, name: str, workloads: Sequence[Workload]) -> list[Listed]:
         """Ask one backend for all of its workloads, and one by one if that fails: one must not hide the others."""
@@ -297,7 +307,7 @@ class Workloads:
         name, status = item.workload.name, item.status.status
         if not item.workload.auto_remove or status is Status.CREATED or status.active:
             return False
-        with contextlib.suppress(VoltError, OSError), self._locked(name, timeout=0):
+        with contextlib.suppress(Exception), self._folders.locked(name, timeout=0):
             workload, backend = self._existing(name)
             if workload.id == item.workload.id and not backend.status(workload).status.active:
                 self._delete(workload, backend)
@@ -305,49 +315,13 @@ class Workloads:
         return False
 
     def sweep(self) -> None:
-        """Clear away what interrupted commands left, and ended workloads that asked to be removed.
-
-        What another command is working on is left alone: its lock is held.
-        """
-        for kind, name in list(self._folders.leftovers()):
-            self._clear(kind, name)
-        for ref in list(self._store().refs(USE_PREFIX)):
-            kind_name, _, name = ref.name.removeprefix(USE_PREFIX).partition("/")
-            # What else uses trees may have its own refs here.
-            if kind_name in set(Kind) and name and self._folders.is_vacant(Kind(kind_name), name):
-                self._clear(Kind(kind_name), name)
+        """Clear away what interrupted commands left, and ended workloads that asked to be removed."""
+        self._cleanup.sweep()
         self.survey()
 
-    def _clear(self, kind: Kind, name: str) -> None:
-        """Clear away what is left of one; what cannot be removed now stays for the next time."""
-        with contextlib.suppress(Locked, InvalidName, OSError), self._locked(name, timeout=0):
-            if self._folders.is_vacant(kind, name):
-                self._release(kind, name)
-                self._forget(kind, name)
-
-    def _delete_unusable(self, name: str) -> None:
-        """Delete a workload whose truth cannot be read, or whose backend is not there."""
-        kind = next(kind for kind in Kind if self._paths.truth(kind, name).exists())
-        self._release(kind, name)
-        self._forget(kind, name)
-
-    def _release(self, kind: Kind, name: str) -> None:
-        """Ask every backend of the kind to let go of a workload of which only the name is known."""
-        spec = ContainerSpec(image="", root="", command=())
-        for backend in self._plugins.backends().values():
-            if backend.KIND is kind:
-                stand_in = Workload(name=name, id="", kind=kind, backend=backend.NAME, spec=spec, created=0)
-                with contextlib.suppress(Exception):  # the plugin boundary: it may not even be that backend's
-                    instance = self._instance(backend)
-                    instance.stop(stand_in, 0)
-                    instance.delete(stand_in)
-
-    def _forget(self, kind: Kind, name: str) -> None:
-        """Remove truth, folder and use ref, in this order; the lock is held, and its file goes with it."""
-        self._folders.retire(kind, name)
-        self._folders.remove(kind, name)
-        with contextlib.suppress(RefNotFound):
-            self._store().delete_ref(f"{USE_PREFIX}{kind}/{name}")
+    def checks(self) -> list[Check]:
+        """Name for ``volt doctor`` what lies among the workloads' folders and cannot be used."""
+        return self._cleanup.checks()
 
     def _pin(self, workload: Workload) -> None:
         if isinstance(workload.spec, ContainerSpec | VmSpec):
@@ -375,19 +349,6 @@ class Workloads:
     def _facet(self, backend: Backend, facet: type[_T], act: str) -> _T:
         return facet_of(self._plugins, backend, facet, act)
 
-    @contextlib.contextmanager
-    def _locked(self, name: str, timeout: float = _LOCK_TIMEOUT) -> Iterator[None]:
-        """Hold the workload's lock; its file is removed when no such workload exists afterwards."""
-        check_name(name)
-        self._paths.prepare()
-        path = self._paths.locks / f"workload-{name}"
-        with fs.lock(path, timeout=timeout, what=f"workload '{name}'"):
-            try:
-                yield
-            finally:
-                if not any(self._paths.truth(kind, name).exists() for kind in Kind):
-                    path.unlink(missing_ok=True)
-
     def _update_index(self) -> None:
         # It decides nothing: a disk that is full by now must not fail what has been done.
         with contextlib.suppress(OSError, Locked):
@@ -398,7 +359,7 @@ class Workloads:
         """Hold the lock and give the stop's timeout; another stop that is under way is waited for."""
         workload, _ = self._existing(name)
         patience = workload.spec.stop_timeout if timeout is None else timeout
-        with self._locked(name, timeout=_LOCK_TIMEOUT + max(patience, workload.spec.stop_timeout)):
+        with self._folders.locked(name, timeout=LOCK_TIMEOUT + max(patience, workload.spec.stop_timeout)):
             yield patience
 
     def _tell(self, event: str, workload: Workload) -> None:
