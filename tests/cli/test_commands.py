@@ -277,6 +277,11 @@ def imported(*words):
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
 
 
+def test_the_application_does_not_need_who_runs_it():
+    code = "import sys, volt_core.cli.app; sys.exit('volt_core.cli.exits' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
 def test_the_version_costs_nothing(volt):
     assert not imported("--version") & {"typer", "msgspec", "pluggy", "importlib.metadata", "volt_core.cli"}
     for words in (["--version"], ["-V"], ["--root", "/x", "--version"], ["--version", "ps"]):

@@ -11,7 +11,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from volt_core.api import Volt
-from volt_core.cli.exits import leave, say
+from volt_core.cli.exits import leave
+from volt_core.cli.messages import say
 from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, takes
 from volt_core.cli.session import volt_of
 from volt_core.cli.terminal import attached_streams, check_terminal

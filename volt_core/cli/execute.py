@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from volt_core.cli.exits import leave, say
+from volt_core.cli.exits import leave
+from volt_core.cli.messages import say
 from volt_core.cli.options import ends_as_its_command, options_first
 from volt_core.cli.session import volt_of
 from volt_core.cli.terminal import attached_streams

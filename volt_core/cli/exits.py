@@ -12,6 +12,7 @@ from types import FrameType
 
 import typer
 
+from volt_core.cli.messages import say
 from volt_core.errors import VoltError
 from volt_core.models.outcome import VOLT_FAILED
 
@@ -103,16 +104,6 @@ def _drop(*descriptors: int) -> None:
     """Send what is still to be written nowhere: the interpreter would try again at its end, and complain."""
     for descriptor in descriptors:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-
-
-def say(text: str) -> None:
-    """Write one message to standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def warn(text: str) -> None:
-    """Write a warning: what is the matter, and what happens instead."""
-    say(f"Warning: {text}")
 
 
 def report(error: VoltError | OSError) -> int:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from volt_core.cli.exits import Failures, say
+from volt_core.cli.exits import Failures
+from volt_core.cli.messages import say
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table, size
 from volt_core.cli.session import volt_of

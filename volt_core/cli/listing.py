@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from volt_core.cli.exits import warn
 from volt_core.cli.lazy import new_app
+from volt_core.cli.messages import warn
 from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table
 from volt_core.cli.session import volt_of
 from volt_core.errors import UsageError

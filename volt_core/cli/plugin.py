@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from volt_core.cli.exits import leave, say
+from volt_core.cli.exits import leave
+from volt_core.cli.messages import say
 from volt_core.cli.render import AsJson, Quiet, print_json, print_names, print_table
 from volt_core.cli.session import volt_of
 from volt_core.contracts import capabilities_of

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from volt_core.cli.exits import say
+from volt_core.cli.messages import say
 from volt_core.contracts import Progress
 
 if TYPE_CHECKING:

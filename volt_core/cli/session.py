@@ -7,7 +7,7 @@ import functools
 import typer
 
 from volt_core.api import Volt
-from volt_core.cli.exits import warn
+from volt_core.cli.messages import warn
 
 
 class Session:

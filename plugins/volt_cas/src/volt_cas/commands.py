@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from volt_cas import below
-from volt_core.cli.exits import leave, say, warn
+from volt_core.cli.exits import leave
 from volt_core.cli.lazy import new_app
+from volt_core.cli.messages import say, warn
 from volt_core.cli.options import seconds
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, moment, print_json, print_table, size
