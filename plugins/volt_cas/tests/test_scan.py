@@ -13,6 +13,7 @@ import pytest
 from volt_cas import tree
 from volt_cas.errors import SourceChanged
 from volt_cas.objects import Writer
+from volt_core import run
 from volt_core.contracts import MtimePolicy, Ref
 from volt_core.errors import NotFoundError
 from volt_core.testing import host
@@ -317,3 +318,34 @@ def test_an_attribute_that_cannot_be_read_costs_no_other(store, source, monkeypa
     # What has gone meanwhile is not left out.
     notes = () if number == errno.ENODATA else ("Left out attributes that cannot be read: 1, the first at 'a.txt'",)
     assert result.notes == notes
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("same", [True, False])
+def test_what_is_mounted_is_left_out_of_one_file_system(store, source, tmp_path, same):
+    """A bind mount of the same file system has its device number, and a file can be a mount point too."""
+    other = tmp_path / "other sub"
+    other.mkdir()
+    (source / "a b").mkdir()
+    (source / "a b/c").touch()
+    points = {other / "d": source / "sub/cache", other / "f": source / "a b/c"}
+    mounted = []
+    try:
+        if not same:
+            run.run(["mount", "-t", "tmpfs", "none", str(other)], timeout=30)
+            mounted.append(other)
+        (other / "d").mkdir()
+        (other / "d/foreign").write_text("foreign")
+        (other / "f").write_text("foreign")
+        for what, where in points.items():
+            run.run(["mount", "--bind", str(what), str(where)], timeout=30)
+            mounted.append(where)
+        everything = store.put_directory(source)
+        result = store.put_directory(source, one_file_system=True)
+    finally:
+        for where in reversed(mounted):
+            run.run(["umount", str(where)], timeout=30)
+    gone = {"a b/c", "sub/cache/foreign"}
+    assert paths(store, result.digest) == paths(store, everything.digest) - gone
+    assert result.notes == ("Left out files mounted from elsewhere: 1, the first at 'a b/c'",)
+    assert everything.notes == ()

@@ -16,6 +16,7 @@ from volt_cas.errors import SourceChanged
 from volt_cas.hardlinks import HardLinks
 from volt_cas.layout import Layout
 from volt_cas.metadata import TYPES, Xattrs, is_whiteout, metadata_of, read_xattrs
+from volt_cas.mounts import mount_points_below
 from volt_cas.notes import Notes
 from volt_cas.objects import SMALL, ObjectStream, Writer, data_ranges
 from volt_cas.record import (
@@ -76,6 +77,7 @@ class Scan:
         self._store = info.st_dev, info.st_ino
         self._links = HardLinks()
         self._inodes: dict[tuple[int, int], Node] = {}
+        self._mounted: frozenset[bytes] = frozenset()
         self._folder = -1
         self._folder_path: bytes | None = None
         self._folders: dict[bytes, tuple[int, int]] = {}
@@ -90,6 +92,8 @@ class Scan:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"'{source}' is no directory", hint="Check the path.") from error
         try:
+            if one_file_system:
+                self._mounted = mount_points_below(root)
             return self._scan(root, native.walk(root, one_file_system=one_file_system))
         finally:
             if self._folder >= 0:
@@ -121,6 +125,8 @@ class Scan:
                         hint="Exclude it, or put a directory further down.",
                     )
                 frames.append(_Frame(item.path, name, metadata, []))
+                if item.path in self._mounted:
+                    skipped = item.path + b"/"
             else:
                 frames[-1].entries.append(self._node(item, name))
         while len(frames) > 1:
@@ -139,6 +145,9 @@ class Scan:
             return True
         if (item.dev, item.ino) == self._store:
             self.notes.add("the store itself", item.path)
+            return True
+        if item.path in self._mounted and not stat.S_ISDIR(item.mode):
+            self.notes.add("files mounted from elsewhere", item.path)
             return True
         kind = TYPES.get(stat.S_IFMT(item.mode))
         if kind is None:

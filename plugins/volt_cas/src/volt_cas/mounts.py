@@ -1,0 +1,23 @@
+"""Where something is mounted, from the mount table of this process."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+def mount_points_below(root: int) -> frozenset[bytes]:
+    """Return the mount points below an open directory, as paths relative to it.
+
+    Device numbers would not do: a bind mount has that of its source, and on an overlay each file that of its layer.
+    """
+    top = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
+    points = (_unescaped(line.split()[4]) for line in Path("/proc/self/mountinfo").read_bytes().splitlines())
+    return frozenset(point.removeprefix(top) for point in points if point.startswith(top) and point != top)
+
+
+def _unescaped(path: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)
