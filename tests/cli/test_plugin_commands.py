@@ -62,6 +62,22 @@ def test_a_broken_plugin_is_shown_and_costs_only_itself(site):
     assert done.returncode in (3, 9)
 
 
+def test_two_plugins_with_one_command(site):
+    """That name is refused, whoever comes last; everything else goes on, help included."""
+    for name in ("one", "two"):
+        source = RUNNER.format(name="acme", marker=site.root.with_name("imported"), target=f"acme_{name}_commands:app")
+        site.install(name, source)
+    done = site.volt("acme", "greet")
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr == (
+        "Error: The command 'acme' is registered by 'one' of acme-one 1.0 and 'two' of acme-two 1.0. "
+        "(Remove one, or name it in VOLT_DISABLE_PLUGINS.)\n"
+    )
+    assert site.volt("ps").returncode == 0
+    assert "acme" not in site.volt("--help").stdout
+    assert "Do acme." in site.volt("--help", env={"VOLT_DISABLE_PLUGINS": "two"}).stdout
+
+
 def test_an_unknown_plugin(site):
     done = site.volt("plugin", "inspect", "ghost")
     assert done.returncode == 3

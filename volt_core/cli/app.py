@@ -13,6 +13,7 @@ from volt_core.cli.lazy import LazyGroup, group_of, load_command, new_app
 from volt_core.cli.session import Session
 from volt_core.cli.tables import Entry, Table
 from volt_core.errors import PluginBroken
+from volt_core.plugins import Plugins
 
 
 class _Top(LazyGroup):
@@ -24,22 +25,22 @@ class _Top(LazyGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
         if found is None:
-            added = self._added(ctx).get(cmd_name)
-            found = _load_added(cmd_name, added) if added else None
+            group = self._plugins(ctx).find_command_group(cmd_name)
+            found = _load_added(cmd_name, Entry(group.target, group.help)) if group else None
         return found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         super().format_commands(ctx, formatter)
-        added = self._added(ctx)
+        added = [group for group in self._plugins(ctx).command_groups() if group.name not in tables.TOP]
         if added:
             with formatter.section("Commands of plugins"):
-                formatter.write_dl([(name, entry.help) for name, entry in added.items()])
+                formatter.write_dl([(group.name, group.help) for group in added])
 
-    def _added(self, ctx: Any) -> Table:
+    def _plugins(self, ctx: Any) -> Plugins:
         # While help is shown the callback has not run yet, so there is no session from it.
         session = ctx.obj or Session(ctx.params.get("root"))
-        groups = session.volt.plugins.command_groups()
-        return {group.name: Entry(group.target, group.help) for group in groups if group.name not in tables.TOP}
+        plugins: Plugins = session.volt.plugins
+        return plugins
 
 
 def _load_added(name: str, entry: Entry) -> Any:

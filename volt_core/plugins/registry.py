@@ -116,9 +116,23 @@ class Plugins:
         return {section.KEY: section for loaded in found for section in loaded.sections}
 
     def command_groups(self) -> tuple[CommandGroup, ...]:
-        """Return the command groups of all plugins; imports those only that were never loaded."""
-        groups = (group for provides in self._provided() for group in provides.commands)
-        return tuple(sorted(groups, key=lambda group: group.name))
+        """Return the command groups of all plugins, without doubles; imports those only that were never loaded."""
+        found = self._command_groups()
+        return tuple(groups[0] for _, groups in sorted(found.items()) if len(groups) == 1)
+
+    def find_command_group(self, name: str) -> CommandGroup | None:
+        """Return the command group of that name. Raises :class:`PluginClash` if two plugins have it."""
+        groups = self._command_groups().get(name, [])
+        if len(groups) > 1:
+            raise _clash("command", name, [info for info in self.infos().values() if _has_command(info, name)])
+        return groups[0] if groups else None
+
+    def _command_groups(self) -> dict[str, list[CommandGroup]]:
+        found: dict[str, list[CommandGroup]] = {}
+        for provides in self._provided():
+            for group in provides.commands:
+                found.setdefault(group.name, []).append(group)
+        return found
 
     def schemes(self) -> tuple[str, ...]:
         """Return the schemes that ``volt image pull`` understands, sorted."""
@@ -161,11 +175,7 @@ class Plugins:
                 if name in names_of(item)
             ]
             if len(found) > 1:
-                owners = " and ".join(f"'{info.name}' of {info.origin}" for info, _ in found)
-                raise PluginClash(
-                    f"The {what} '{name}' is registered by {owners}",
-                    hint="Remove one, or name it in VOLT_DISABLE_PLUGINS.",
-                )
+                raise _clash(what, name, [info for info, _ in found])
             if found:
                 return found[0][1]
         raise self._unknown(what, name, names_in)
@@ -220,6 +230,17 @@ class Plugins:
             self._infos = infos
             if not self._disabled:
                 self._cache.write(tuple(infos.values()))
+
+
+def _clash(what: str, name: str, owners: Iterable[PluginInfo]) -> PluginClash:
+    named = " and ".join(f"'{info.name}' of {info.origin}" for info in owners)
+    return PluginClash(
+        f"The {what} '{name}' is registered by {named}", hint="Remove one, or name it in VOLT_DISABLE_PLUGINS."
+    )
+
+
+def _has_command(info: PluginInfo, name: str) -> bool:
+    return info.provides is not None and any(group.name == name for group in info.provides.commands)
 
 
 def _distinct(infos: Iterable[PluginInfo]) -> tuple[PluginInfo, ...]:
