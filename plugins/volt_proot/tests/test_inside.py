@@ -259,6 +259,13 @@ class TestWithoutInit:
             workload = bench.start(("sh", "-c", script))
             assert bench.backend.wait(workload, bench.patience).signal == signal
 
+    def test_the_command_does_not_inherit_the_report(self, bench: Workbench) -> None:
+        assert sh(bench, "ls /proc/$$/fd; true").split() == ["0", "1", "2"]
+
+    def test_a_report_that_is_none_is_passed_over(self, bench: Workbench) -> None:
+        spoil = "for fd in /proc/$PPID/fd/*; do case $fd in */[012]) ;; *) echo exit zero > $fd; esac; done"
+        sh(bench, f"{spoil}; exit 4", code=4)
+
     def test_commands_that_cannot_be_run(self, bench: Workbench) -> None:
         for command, code in (("/no/such", 127), ("/etc/passwd", 126)):
             workload = bench.start((command,))

@@ -13,11 +13,17 @@ INIT_PATH: Final = "/proc/.volt-init"
 cannot in /proc, and needs none to run what is bound there: so nothing is left in the root."""
 
 # Without init: pid, exit code and signal as the image's shell sees them. The inner shell becomes the command.
-# The descriptor goes by its path since dash knows one digit only; the traps leave signals to the command.
+# The descriptor goes by its path since dash knows one digit only, for which reason dash may not be able to close it
+# either, and would end trying; the traps leave signals to the command.
 _SHELL: Final = """
-report=/proc/$$/fd/$1; shift
+report=/proc/$$/fd/$1
 trap : HUP INT QUIT TERM USR1 USR2
-sh -c 'echo "pid $$" > "$0"; exec "$@"' "$report" "$@"
+sh -c '
+        echo "pid $$" > "$0"
+        if (eval "exec $1>&-") 2>/dev/null; then eval "exec $1>&-"; fi
+        shift
+        exec "$@"
+' "$report" "$@"
 code=$?
 if [ $code -gt 128 ]; then echo "signal $((code - 128)) nocore" > "$report"; else echo "exit $code" > "$report"; fi
 exit $code

@@ -63,7 +63,7 @@ def checks() -> Iterator[Check]:
         yield Check(
             area=AREA,
             what="Volt's helper 'init' is missing: images need /bin/sh, -t gives no job control, "
-            "a core dump is not noticed",
+            "a core dump is not noticed, and an exit code above 128 counts as a signal",
             verdict=Verdict.WARNING,
             hint="Install a C compiler, then install volt-core again.",
         )
