@@ -161,8 +161,8 @@ class _Collection:
 
     def _choose_links(self) -> None:
         mounted = mounted_links()
-        for path in sorted(self._layout.links.iterdir()):
-            if bytes.fromhex(path.name) in self._roots or path.name in mounted:
+        for digest, path in self._layout.linked():
+            if digest in self._roots or path.name in mounted:
                 continue
             if path.stat().st_ctime >= self._limit:
                 self._young += 1

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from volt_core import fs
-from volt_core.errors import StateCorrupt, StateTooNew
+from volt_core.errors import StateCorrupt, StateTooNew, StoreError
 from volt_core.names import DIGEST_PREFIX, check_digest
 
 FORMAT = 1
@@ -21,6 +23,8 @@ DIGEST_SIZE = 32
 WRITER_PATIENCE = 300.0
 """Seconds that a writer waits for gc; gc on a large store takes that long, a build must not fail for it."""
 GC_PATIENCE = 30.0
+_DIGEST = re.compile("[0-9a-f]{64}")
+_VARIANT = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}(\.[0-9]+)?")
 _FOLDERS = ("objects", "variants", "trees", "refs", "links", "cache", "tmp")
 
 
@@ -70,13 +74,17 @@ class Layout:
         return self._format_file.exists()
 
     def prepare(self) -> None:
-        """Make the store if there is none. Idempotent; several may do it at once."""
-        if self.exists():
-            return
+        """Make the store, or what is missing of it; for whoever is going to write. Several may do it at once.
+
+        Raises :class:`StoreError` if the store belongs to another user, who could not use what this one writes.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.chmod(0o700)
+        self._check_owner()
         for name in _FOLDERS:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        if self.exists():
+            return
+        self.path.chmod(0o700)
         # Last: a store with a format is whole.
         fs.write_atomic(self._format_file, msgspec.json.encode(_Format(FORMAT, "sha256")) + b"\n", mode=0o600)
 
@@ -106,6 +114,21 @@ class Layout:
         """Return the folder of the linked checkout; the tree itself is ``root`` in it."""
         return self.links / digest.hex()
 
+    def linked(self) -> Iterator[tuple[bytes, Path]]:
+        """Yield the linked checkouts, sorted, with the digests of their trees; other files are passed over."""
+        names = os.listdir(self.links) if self.links.is_dir() else ()
+        for name in sorted(names):
+            if _DIGEST.fullmatch(name):
+                yield bytes.fromhex(name), self.links / name
+
+    def _check_owner(self) -> None:
+        owner = self.path.stat().st_uid
+        if owner != os.geteuid():
+            raise StoreError(
+                f"Cannot write to the store '{self.path}': it belongs to {_user_name(owner)}",
+                hint="Run the command as that user, or choose another store.",
+            )
+
     def check_format(self) -> None:
         """Refuse a format that this Volt does not know; it may have changed since the store was opened."""
         try:
@@ -132,10 +155,23 @@ class Layout:
 
 
 def addressed(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what lies in a fanned-out folder with its name put together again; other files are passed over."""
+    """Yield what lies in a fanned-out folder with its name put together again; other files are passed over.
+
+    Only names of variants have something behind the digest.
+    """
+    pattern = _VARIANT if folder.name == "variants" else _DIGEST
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as prefixes:
         for prefix in sorted(prefixes, key=lambda entry: entry.name):
-            if len(prefix.name) == 2 and prefix.is_dir(follow_symlinks=False):
+            if prefix.is_dir(follow_symlinks=False):
                 with os.scandir(prefix) as entries:
                     for entry in entries:
-                        yield prefix.name + entry.name, entry
+                        name = prefix.name + entry.name
+                        if len(prefix.name) == 2 and pattern.fullmatch(name):
+                            yield name, entry
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return f"user '{pwd.getpwuid(uid).pw_name}'"
+    except KeyError:
+        return f"user {uid}"

@@ -21,7 +21,7 @@ from volt_cas.layout import Layout, digest_text, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.record import MAX_DEPTH, DirectoryRecord, LinksRecord, Metadata, Record, TreeRecord
 from volt_cas.staging import open_staging, sync_filesystem
-from volt_core.errors import ObjectCorrupt, ObjectMissing
+from volt_core.errors import ObjectCorrupt, ObjectMissing, StoreError
 
 SMALL = 1024 * 1024
 """Bytes; a file up to this size is read once, into memory."""
@@ -42,6 +42,8 @@ def open_object(layout: Layout, digest: bytes, size: int) -> int:
             f"The store has no object {digest_text(digest)}",
             hint="Run 'volt cas verify' to see what is affected, then put the tree again.",
         ) from error
+    except OSError as error:
+        raise StoreError(f"Cannot read object {digest_text(digest)}: {error.strerror}") from error
     found = os.fstat(descriptor).st_size
     if found != size:
         os.close(descriptor)
@@ -61,6 +63,8 @@ def read_record(layout: Layout, digest: bytes) -> Record:
             f"The store has no tree record {digest_text(digest)}",
             hint="Run 'volt cas verify' to see what is affected, then put the tree again.",
         ) from error
+    except OSError as error:
+        raise StoreError(f"Cannot read tree record {digest_text(digest)}: {error.strerror}") from error
     return record.decode(data, digest)
 
 

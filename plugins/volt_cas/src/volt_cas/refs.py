@@ -153,7 +153,13 @@ class Refs:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return _FILE.decode(data, str(path))
+        found = _FILE.decode(data, str(path))
+        if path != self._path(found.name):
+            raise StateCorrupt(
+                f"Ref file '{path}' is damaged: it is that of {shown(found.name)}",
+                hint="Set or delete the ref, or remove the file: gc refuses to work until then.",
+            )
+        return found
 
 
 def _ref(found: RefFile) -> Ref | None:

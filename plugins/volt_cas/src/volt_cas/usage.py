@@ -11,7 +11,7 @@ from volt_cas.objects import read_tree
 from volt_cas.record import DirectoryEntry, FileEntry
 from volt_cas.refs import Refs
 from volt_core.contracts import Usage
-from volt_core.errors import ObjectCorrupt, ObjectMissing
+from volt_core.errors import StoreError
 
 _MOST = 2**63 - 1
 """What a reader of the counts can hold; a tree of a few records may claim more."""
@@ -34,7 +34,7 @@ def usage(layout: Layout, refs: Refs) -> Usage:
         tree_bytes=tree_bytes,
         refs=len(named),
         referenced_bytes=min(referenced, _MOST),
-        links=sum(1 for _ in layout.links.iterdir()) if layout.links.is_dir() else 0,
+        links=sum(1 for _ in layout.linked()),
         free_bytes=free_bytes(layout.path),
     )
 
@@ -55,7 +55,7 @@ def _content_bytes(layout: Layout, digest: bytes, sizes: dict[bytes, int]) -> in
                 if isinstance(entry, FileEntry | DirectoryEntry)
             )
         return sizes[top]
-    except (ObjectMissing, ObjectCorrupt):
+    except StoreError:
         return 0  # the damage is for verify to tell
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from volt_cas import below, record
 from volt_cas.browse import bottom_up, check_tree
@@ -12,7 +13,7 @@ from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
 from volt_core import native
 from volt_core.contracts import Progress, Ref, VerifyReport
-from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError
+from volt_core.errors import ObjectCorrupt, StateError, StoreError
 
 _BATCH = 512
 _USES_SHOWN = 3
@@ -53,8 +54,9 @@ class _Verification:
         self._sizes = dict(found)
         self._progress.begin("Verifying objects", sum(self._sizes.values()))
         wanted = [(fan_out(digest), digest, size) for digest, size in found]
-        for _, digest, why in self._hash("objects", wanted):
-            self._bad[digest] = why
+        for path, digest, why in self._hash("objects", wanted):
+            # Removed first: a put takes content of the right size for what it should be.
+            self._bad[digest] = f"{why}; remove objects/{path} and put the tree again"
 
     def variants(self) -> None:
         """Hash all variants: their name begins with the digest of the content."""
@@ -70,8 +72,11 @@ class _Verification:
         for name, entry in addressed(self._layout.trees):
             self._trees += 1
             digest = bytes.fromhex(name)
-            with open(entry.path, "rb") as file:
-                data = file.read()
+            try:
+                data = Path(entry.path).read_bytes()
+            except OSError as error:
+                self._bad_trees[digest] = f"cannot be read: {error.strerror}"
+                continue
             if record.address(data) != digest:
                 self._bad_trees[digest] = "its content does not match its digest"
                 continue
@@ -95,7 +100,7 @@ class _Verification:
                 self._is_hurt[found] = any([self._check(entry) for entry in record.entries])
             self._find_users(ref, tree)
             check_tree(self._layout, tree)
-        except (ObjectMissing, ObjectCorrupt) as error:
+        except StoreError as error:
             self._bad_trees.setdefault(digest, error.brief)
             self._use(digest, ref, b"")
 
@@ -107,7 +112,7 @@ class _Verification:
             return False
         size = self._sizes.get(entry.digest)
         if size is None:
-            self._bad[entry.digest] = "it is missing"
+            self._bad[entry.digest] = "it is missing; put the tree again"
         elif size != entry.size:
             self._bad.setdefault(entry.digest, f"it has {size} bytes instead of {entry.size}")
         return entry.digest in self._bad
@@ -132,7 +137,9 @@ class _Verification:
 
     def _hash(self, folder: str, wanted: list[tuple[str, bytes, int]]) -> list[tuple[str, bytes, str]]:
         """Return path, digest and reason of each file that is not what its name says."""
-        bad = []
+        bad: list[tuple[str, bytes, str]] = []
+        if not wanted:
+            return bad
         root = os.open(self._layout.path / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for start in range(0, len(wanted), _BATCH):
