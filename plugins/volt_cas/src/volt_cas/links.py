@@ -25,6 +25,7 @@ def linked_tree(layout: Layout, digest: bytes) -> Path:
     """
     path = layout.link_path(digest)
     if not path.is_dir():
+        layout.prepare()
         with open_staging(layout) as staging:
             fresh = staging / "link"
             fresh.mkdir(mode=0o700)

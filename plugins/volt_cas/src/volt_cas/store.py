@@ -107,21 +107,26 @@ class CasStore(Store):
         progress: Progress = SILENT,
     ) -> CheckoutResult:
         with self._reading(digest) as top:
+            if mode is CheckoutMode.LINK:
+                self._layout.prepare()
             return checkout.check_out(self._layout, top, destination, mode=mode, progress=progress)
 
     def linked_tree(self, digest: str) -> Path:
-        with self._reading(digest) as top:
+        with self._reading(digest) as top, explained("Cannot make the linked tree", self.path):
             return links.linked_tree(self._layout, top)
 
     def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
-        return browse.list_entries(self._layout, digest_bytes(digest), path, recursive=recursive)
+        with explained(f"Cannot list {digest}", self.path):
+            yield from browse.list_entries(self._layout, digest_bytes(digest), path, recursive=recursive)
 
     def read_file(self, digest: str, path: bytes) -> bytes:
-        return browse.read_file(self._layout, digest_bytes(digest), path)
+        with explained(f"Cannot read from {digest}", self.path):
+            return browse.read_file(self._layout, digest_bytes(digest), path)
 
     def set_ref(self, ref: Ref) -> None:
         check_ref(ref.name)
         with self._reading(ref.digest), explained(f"Cannot set ref '{ref.name}'", self.path):
+            self._layout.prepare()
             self._refs.set(ref)
 
     def find_ref(self, name: str) -> Ref | None:
@@ -132,6 +137,8 @@ class CasStore(Store):
 
     def delete_ref(self, name: str) -> None:
         with explained(f"Cannot delete ref '{name}'", self.path):
+            if self._layout.exists():
+                self._layout.prepare()
             self._refs.delete(name)
 
     def ref_log(self, name: str) -> Sequence[RefChange]:
@@ -140,17 +147,23 @@ class CasStore(Store):
     def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
         if not self._layout.exists():
             return VerifyReport(objects=0, bytes=0, trees=0)
-        with self._layout.shared():
+        with explained("Cannot verify the store", self.path), self._layout.shared():
             return verify.verify(self._layout, self._refs, progress)
 
     def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
         if not self._layout.exists():
             return GcReport(dry_run=dry_run, objects=0, trees=0, variants=0, bytes=0)
         with explained("Cannot collect garbage", self.path):
+            if not dry_run:
+                self._layout.prepare()
             return gc.collect(self._layout, self._refs, dry_run=dry_run, grace=grace)
 
     def usage(self) -> Usage:
-        return usage.usage(self._layout, self._refs)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(explained("Cannot count what the store holds", self.path))
+            if self._layout.exists():
+                stack.enter_context(self._layout.shared())
+            return usage.usage(self._layout, self._refs)
 
     @contextlib.contextmanager
     def _writing(self, ref: Ref | None, act: str) -> Iterator[Writer]:
