@@ -651,3 +651,13 @@ class TestSweep:
             "runs",
         }
         workloads.delete("runs", force=True)
+
+    def test_one_that_asked_for_it_and_was_never_started_goes_after_a_day(self, workloads, paths, store, spec):
+        for name, auto_remove, age in (("fresh", True, 0), ("young", True, 23), ("old", True, 25), ("kept", False, 25)):
+            workloads.create(name, spec(), auto_remove=auto_remove)
+            truth = paths.truth(Kind.CONTAINER, name)
+            document = json.loads(truth.read_bytes())
+            document["created"] -= age * 3600 * 10**9
+            truth.write_text(json.dumps(document))
+        assert [item.workload.name for item in workloads.all()] == ["fresh", "kept", "young"]
+        assert "old" not in " ".join(left(paths, store))

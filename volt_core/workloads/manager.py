@@ -48,6 +48,8 @@ from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
 _T = TypeVar("_T")
+_STARTS_WITHIN = 24 * 3600 * 10**9
+"""Nanoseconds after which what is to be removed at its end, and has not even started, is removed."""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,12 +306,12 @@ class Workloads:
             return [Listed(workload=workloads[0], status=WorkloadStatus(status=Status.FAILED, note=note))]
 
     def _remove_if_due(self, item: Listed) -> bool:
-        name, status = item.workload.name, item.status.status
-        if not item.workload.auto_remove or status is Status.CREATED or status.active:
+        name = item.workload.name
+        if not _is_due(item.workload, item.status.status):
             return False
         with contextlib.suppress(Exception), self._folders.locked(name, timeout=0):
             workload, backend = self._existing(name)
-            if workload.id == item.workload.id and not backend.status(workload).status.active:
+            if workload.id == item.workload.id and _is_due(workload, backend.status(workload).status):
                 self._delete(workload, backend)
                 return True
         return False
@@ -364,6 +366,14 @@ class Workloads:
 
     def _tell(self, event: str, workload: Workload) -> None:
         self._plugins.call("volt_after_event", event=event, workload=workload)
+
+
+def _is_due(workload: Workload, status: Status) -> bool:
+    """Tell whether a workload that asked to be removed has ended, or was long ago created and never started."""
+    if status is Status.CREATED:
+        # Of a run that was killed before its start. One that is under way looks the same for a moment.
+        return workload.auto_remove and time.time_ns() - workload.created > _STARTS_WITHIN
+    return workload.auto_remove and not status.active
 
 
 def _check_text(workload: Workload) -> None:
