@@ -63,9 +63,9 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
 class Supervisor:
     """The state of the loop."""
 
-    def __init__(self, launch: Launch, first: control.Connection, streams: list[int]) -> None:
+    def __init__(self, launch: Launch, place: Place, first: control.Connection, streams: list[int]) -> None:
         self._launch = launch
-        self._place = Place(Path(launch.folder), launch.id)
+        self._place = place
         self._log = LogWriter(Path(launch.log))
         self._wake = Event()
         self._selector = selectors.DefaultSelector()
@@ -359,11 +359,21 @@ def main() -> None:
         raise SystemExit("the first request must be Start")
     try:
         launch = control.from_memfd(fds[0], Launch)
+        place = Place(Path(launch.folder))
+    except (OSError, msgspec.DecodeError, VoltError) as error:
+        first.send(Failed(code=VOLT_FAILED, reason=str(error), busy=isinstance(error, WrongState)))
+        return
+    try:
+        place.make_room(launch.id)
         become_subreaper()
         if launch.mounts:
             enter_private(launch.mounts)
-        supervisor = Supervisor(launch, first, fds[1:])
-    except (OSError, msgspec.DecodeError, VoltError) as error:
-        first.send(Failed(code=VOLT_FAILED, reason=str(error), busy=isinstance(error, WrongState)))
+        supervisor = Supervisor(launch, place, first, fds[1:])
+    except (OSError, VoltError) as error:
+        now = time.time_ns()
+        place.leave(
+            Outcome(result="not-started", reason=str(error), started=now, finished=now, invocation=launch.invocation)
+        )
+        first.send(Failed(code=VOLT_FAILED, reason=str(error)))
         return
     supervisor.run()

@@ -54,20 +54,15 @@ def _try_lock(descriptor: int) -> bool:
 class Place:
     """A workload's folder, held by one supervisor at a time. Raises :class:`WrongState` if another holds it."""
 
-    def __init__(self, folder: Path, workload_id: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if not _try_lock(self._lock):
             os.close(self._lock)
             raise WrongState("It is running already", hint="Stop it first.")
         self._record = -1
-        try:
-            self._make_room(workload_id)
-        except BaseException:
-            os.close(self._lock)
-            raise
 
-    def _make_room(self, workload_id: str) -> None:
+    def make_room(self, workload_id: str) -> None:
         """Take the room that record and outcome will need, for the workload may fill the disk at once."""
         # Given back at the end. Until then it says what marks the processes that a killed supervisor leaves.
         os.posix_fallocate(self._lock, 0, _RESERVE)

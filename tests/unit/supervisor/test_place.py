@@ -27,7 +27,8 @@ def fill(ballast: Path) -> None:
 @pytest.mark.needs_loop_mount
 def test_record_and_outcome_find_room_on_a_disk_that_the_payload_fills_at_once() -> None:
     with loop_mounted("ext4", 8) as disk:
-        place = Place(disk, "id")
+        place = Place(disk)
+        place.make_room("id")
         fill(disk / "ballast")
         place.write_record(os.getpid(), 1, "invocation")
         assert RECORDS.read(disk / RECORD_FILE).payload_pid == os.getpid()
@@ -37,10 +38,11 @@ def test_record_and_outcome_find_room_on_a_disk_that_the_payload_fills_at_once()
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
-    place = Place(tmp_path, "id")
+    place = Place(tmp_path)
+    place.make_room("id")
     with pytest.raises(WrongState):
-        Place(tmp_path, "id")
+        Place(tmp_path)
     place.leave(Outcome(code=0))
     assert (tmp_path / LOCK_FILE).stat().st_size == 0
-    Place(tmp_path, "id").leave(Outcome(code=0))
+    Place(tmp_path).leave(Outcome(code=0))
     assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, OUTCOME_FILE}
