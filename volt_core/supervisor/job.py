@@ -117,10 +117,10 @@ class Job:
             self._fail(VOLT_FAILED, f"'{os.fsdecode(self._process.argv[0])}' {_how(code)} before it ran the command")
         elif self._killed:
             self._end(signal=signal.SIGKILL)
+        elif self._process.reports:
+            self._finish(result="lost", reason=f"the process that watched the command {_how(code)}")
         elif code < 0:
             self._end(signal=-code, core_dumped=os.WCOREDUMP(status))
-        elif self._process.reports:
-            self._finish(result="lost", reason="the process that watched the command was killed")
         else:
             self._end(code=code)
 
@@ -218,7 +218,10 @@ class Job:
         return report
 
     def _argv(self, report: int | None) -> list[str]:
-        argv = [str(report) if part == STATUS_FD else part for part in map(os.fsdecode, self._process.argv)]
+        argv = list(map(os.fsdecode, self._process.argv))
+        if report is not None:
+            # The first: what comes behind may be the user's own words.
+            argv[argv.index(STATUS_FD)] = str(report)
         # Looked up here, for another program's own failure would look like the program's.
         argv[0] = run.need_program(argv[0])
         guard = native.program("guard") if self._process.reports else None

@@ -37,7 +37,7 @@ from volt_core.supervisor.model import (
     Stop,
     Watch,
 )
-from volt_core.supervisor.place import OUTCOMES, Place
+from volt_core.supervisor.place import OUTCOMES, RECORDS, Place
 from volt_core.testing.workbench import Pipes
 
 
@@ -136,8 +136,15 @@ def test_a_program_that_is_not_there(workload: Workload) -> None:
 
 def test_a_log_that_cannot_be_written_is_said_at_the_start(workload: Workload) -> None:
     (workload.folder / "log").mkdir()
+    OUTCOMES.write(workload.folder / "outcome.json", Outcome(code=0))
     with pytest.raises(BackendError, match="log"):
         workload.start("true")
+    status = workload.supervised.status()
+    assert status.status is Status.FAILED
+    assert status.outcome is not None
+    assert status.outcome.result == "not-started"
+    assert "log" in status.outcome.reason
+    assert (workload.folder / LOCK_FILE).stat().st_size == 0
 
 
 def exec_what_is_described_wrongly(connection: control.Connection) -> None:
@@ -362,7 +369,8 @@ def test_of_two_starts_one_is_refused_and_leaves_the_other_alone(workload: Workl
 
 
 def test_cleaning_leaves_a_start_alone_that_is_under_way(workload: Workload) -> None:
-    place = Place(workload.folder, workload.id)
+    place = Place(workload.folder)
+    place.make_room(workload.id)
     process = subprocess.Popen(["sleep", "1000"], env={MARKER: workload.id, "PATH": os.environ["PATH"]})
     try:
         while not processes.leftovers(workload.id):
@@ -491,11 +499,30 @@ def test_a_power_cut_leaves_a_run_that_was_lost(workload: Workload) -> None:
 
 
 def test_a_supervisor_that_was_killed_before_its_record_is_lost(workload: Workload) -> None:
-    place = Place(workload.folder, workload.id)
+    place = Place(workload.folder)
+    place.make_room(workload.id)
     assert workload.supervised.status().status is Status.CREATED
     place.leave(Outcome(code=0))
-    script = "import pathlib, sys; from volt_core.supervisor.place import Place; Place(pathlib.Path(sys.argv[1]), 'id')"
+    script = (
+        "import pathlib, sys; from volt_core.supervisor.place import Place; "
+        "Place(pathlib.Path(sys.argv[1])).make_room('id')"
+    )
     subprocess.run([sys.executable, "-c", script, str(workload.folder)], check=True)
     assert workload.supervised.status().status is Status.FAILED
     workload.start("true")
     assert workload.supervised.wait(20).code == 0
+
+
+def test_the_death_of_what_watches_the_payload_is_not_the_payloads(workload: Workload) -> None:
+    workload.start("bash", "-c", "sleep 1000 & echo pid $! >&$0; kill -KILL $$", STATUS_FD)
+    outcome = workload.supervised.wait(20)
+    assert (outcome.code, outcome.signal, outcome.result) == (None, None, "lost")
+    assert "signal 9" in outcome.reason
+    assert processes.leftovers(workload.id) == []
+
+
+def test_a_command_may_have_any_words(workload: Workload) -> None:
+    script = 'echo pid $$ >&$0; echo "$@"; echo exit 0 >&$0'
+    workload.start("bash", "-c", script, STATUS_FD, STATUS_FD, "x")
+    assert workload.supervised.wait(20).code == 0
+    assert workload.log() == [STATUS_FD.encode() + b" x"]
