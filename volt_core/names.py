@@ -13,6 +13,8 @@ from volt_core.errors import InvalidName
 
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 DIGEST_PREFIX = "sha256:"
+USE_PREFIX = "use/"
+"""Of the refs that pin trees which are in use; ``use/container/NAME`` is a container's."""
 
 _NAME = re.compile(NAME_PATTERN)
 _REPOSITORY = re.compile(r"^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")

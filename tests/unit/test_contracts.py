@@ -14,8 +14,7 @@ import pytest
 from volt_core import contracts
 from volt_core.contracts import backend as backend_contract
 from volt_core.contracts import store as store_contract
-from volt_core.contracts.backend import FACETS, require_capability
-from volt_core.errors import CapabilityMissing
+from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
 from volt_core.testing import backend_kit, facet_kit, store_kit
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
@@ -82,14 +81,6 @@ def test_capabilities_are_the_facets_of_a_class() -> None:
 def test_every_capability_has_a_facet() -> None:
     assert set(FACETS) == set(contracts.Capability)
     assert len(set(FACETS.values())) == len(FACETS)
-
-
-def test_a_missing_facet_is_refused_by_name(paths: VoltPaths) -> None:
-    context = contracts.BackendContext(paths=paths, open_store=lambda: MemoryStore(paths.store))
-    container = DummyContainer(context)
-    assert require_capability(container, contracts.Freeze, "freeze 'web'") is container
-    with pytest.raises(CapabilityMissing, match=r"Cannot run a command: backend 'dummy-vm' has no 'exec'.*plugin list"):
-        require_capability(DummyVm(context), contracts.Exec, "run a command")
 
 
 def test_a_backend_that_forgets_a_method_cannot_be_made(paths: VoltPaths) -> None:

@@ -17,7 +17,6 @@ from volt_core.contracts.backend import (
     StatsSample,
     Streams,
     capabilities_of,
-    require_capability,
 )
 from volt_core.contracts.compose import ComposeSection
 from volt_core.contracts.image import FetchedImage, ImageRequest, ImageSource
@@ -73,5 +72,4 @@ __all__ = [
     "Usage",
     "VerifyReport",
     "capabilities_of",
-    "require_capability",
 ]

@@ -18,11 +18,10 @@ import abc
 import enum
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import msgspec
 
-from volt_core.errors import CapabilityMissing
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Workload, WorkloadStatus
 
@@ -289,17 +288,3 @@ FACETS: Mapping[Capability, type] = {
 def capabilities_of(backend: type[Backend]) -> frozenset[Capability]:
     """Return what a backend class can do, by the facets it inherits."""
     return frozenset(capability for capability, facet in FACETS.items() if issubclass(backend, facet))
-
-
-_T = TypeVar("_T")
-
-
-def require_capability(backend: Backend, facet: type[_T], act: str) -> _T:
-    """Return `backend` as the facet, or raise :class:`CapabilityMissing` naming the act that needs it."""
-    if isinstance(backend, facet):
-        return backend
-    capability = next(name for name, known in FACETS.items() if known is facet)
-    raise CapabilityMissing(
-        f"Cannot {act}: backend '{backend.NAME}' has no '{capability}'",
-        hint="Run 'volt plugin list' to see which backends have it.",
-    )

@@ -19,12 +19,11 @@ from volt_core.images import records
 from volt_core.images.archive import open_archive, open_tar_stream
 from volt_core.images.outfile import open_new_file
 from volt_core.models.image import DEFAULT_PATH, Image, ImageConfig
-from volt_core.names import ImageName, parse_image_name, shown
+from volt_core.names import USE_PREFIX, ImageName, parse_image_name, shown
 from volt_core.plugins import Plugins
 
 _SUFFIXES = re.compile(r"\.(tar|tgz|txz|tzst|tbz2?|gz|xz|zst|bz2)\Z", re.IGNORECASE)
 _IMPORTED = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/sh",))
-_USE_PREFIX = "use/"
 
 
 class Images:
@@ -113,7 +112,7 @@ class Images:
             return
         last = sum(other.digest == image.digest for other in self.all()) == 1
         users = [
-            ref.name.removeprefix(_USE_PREFIX) for ref in self._store().refs(_USE_PREFIX) if ref.digest == image.digest
+            ref.name.removeprefix(USE_PREFIX) for ref in self._store().refs(USE_PREFIX) if ref.digest == image.digest
         ]
         if users and last and not force:
             raise ConflictError(

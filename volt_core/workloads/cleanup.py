@@ -9,11 +9,10 @@ from volt_core.contracts import Backend, Store
 from volt_core.errors import BackendError, InvalidName, Locked, RefNotFound, StateError
 from volt_core.models.extension import Check, Verdict
 from volt_core.models.workload import ContainerSpec, Kind, Workload
+from volt_core.names import USE_PREFIX
 from volt_core.plugins import Plugins
 from volt_core.plugins.loader import probe
 from volt_core.workloads.folders import Folders
-
-USE_PREFIX = "use/"
 
 
 class Cleanup:

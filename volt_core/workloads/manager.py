@@ -39,11 +39,11 @@ from volt_core.errors import (
 from volt_core.models.extension import Check
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
-from volt_core.names import check_name, shown
+from volt_core.names import USE_PREFIX, check_name, shown
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.workloads import index
-from volt_core.workloads.cleanup import USE_PREFIX, Cleanup
+from volt_core.workloads.cleanup import Cleanup
 from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
