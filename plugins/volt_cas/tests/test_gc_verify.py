@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 import pytest
@@ -51,6 +52,19 @@ def test_verify_names_the_damage_the_file_and_the_ref(store, source, what):
     (line,) = store.verify().damaged
     for word in (file_digest(store, digest), words, "'sub/file' in images/x:1"):
         assert word in line
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_verify_advises_heals(store, source, what):
+    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    DAMAGE[what][0](object_file(store, file_digest(store, digest)))
+    (line,) = store.verify().damaged
+    advice = line.split("; ")[1]
+    assert advice.endswith("put the tree again")
+    if found := re.match("remove (objects/[0-9a-f/]+) and ", advice):
+        (store.path / found[1]).unlink()
+    store.put_directory(source)
+    assert store.verify().damaged == ()
 
 
 @pytest.mark.parametrize("top", [True, False])
