@@ -310,6 +310,8 @@ def test_candidates(volt, monkeypatch):
     assert completed("ps", "inspect") == ["web", "db"]
     assert completed("completion") == ["bash", "zsh", "fish"]
     assert completed("image", "pull") == completed("nothing") == []
+    for words in (["image", "delete"], ["image", "inspect"], ["plugin", "inspect"], ["image", "export", "x"]):
+        assert completed(*words) == [], "these are no names of workloads"
     monkeypatch.delenv("VOLT_ROOT")
     for words in (["--root", str(volt.root)], [f"--root={volt.root}"]):
         assert completed(*words, "start") == ["web", "db"]

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from volt_core.cli import tables
+
+_TAKE_WORKLOADS = frozenset(entry.target for entry in tables.VERBS.values())
 SCRIPTS: Final = {
     "bash": """\
 _volt() {
@@ -40,8 +43,6 @@ def complete(words: Sequence[str]) -> None:
 
 def candidates(before: Sequence[str]) -> Iterable[str]:
     """Return what can follow the words `before`."""
-    from volt_core.cli import tables
-
     plain, root = _parse(before)
     if not plain:
         return [name for name, entry in tables.TOP.items() if not entry.hidden]
@@ -50,8 +51,9 @@ def candidates(before: Sequence[str]) -> Iterable[str]:
         return group
     if plain == ["completion"]:
         return SCRIPTS
-    verb = plain[1] if group is not None else plain[0]
-    if verb not in tables.VERBS and verb != "rm":
+    entry = tables.TOP.get(plain[0]) if group is None else group.get(plain[1])
+    # Not by the verb's name: 'image delete' is another command than 'delete'.
+    if entry is None or entry.target not in _TAKE_WORKLOADS:
         return []
     return [name for name in _workload_names(root) if name not in plain]
 
