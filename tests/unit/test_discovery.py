@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -146,3 +147,17 @@ def test_processes_that_write_at_once_leave_one_of_both(site):
     answers = {process.communicate(timeout=60)[0].splitlines()[0] for process in processes}
     assert len(answers) == 1
     assert found(site)[1] is False
+
+
+def test_files_of_environments_long_gone_are_removed(tmp_path):
+    old, young, other = (tmp_path / name for name in ("plugins-0ld.json", "plugins-y0ung.json", "something.json"))
+    for path in (old, young, other):
+        path.write_text("{}")
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    young_since = time.time() - 29 * 86400
+    os.utime(young, (young_since, young_since))
+    cache = DiscoveryCache(tmp_path)
+    cache.write(())
+    assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
+    assert cache.read() == ()

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from volt_core import __version__, fs
 from volt_core.models.extension import CommandGroup
 
 GROUP = "volt"
+_KEPT = 30 * 86400  # seconds
 
 
 class Provides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,6 +99,13 @@ class DiscoveryCache:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             fs.write_atomic(self._path, data, durable=False)
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove the files of environments that are probably gone; one that is not makes its own again."""
+        for path in self._path.parent.glob("plugins-*.json"):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                path.unlink(missing_ok=True)
 
 
 def _environment_key() -> str:
