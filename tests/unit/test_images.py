@@ -11,6 +11,7 @@ import os
 import tarfile
 import threading
 
+import msgspec
 import pytest
 import zstandard
 
@@ -204,6 +205,13 @@ def test_tags(images, app):
         images.tag("app", f"x@{app.digest}")
     with pytest.raises(InvalidName):
         images.tag("app", "../x")
+
+
+def test_a_tag_keeps_what_a_source_added(images, store, app):
+    ref = store.find_ref("images/app:latest")
+    store.set_ref(msgspec.structs.replace(ref, meta={**ref.meta, "snapshot": "20260101"}))
+    images.tag("app", "other")
+    assert store.find_ref("images/other:latest").meta["snapshot"] == "20260101"
 
 
 def test_delete(images, app):

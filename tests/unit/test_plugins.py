@@ -303,20 +303,37 @@ def test_answers_of_a_hook_come_in_the_order_of_names(shelf):
     assert shelf.plugins().call("volt_register_checks", paths=None) == [["a"], ["b"], ["c"]]
 
 
-def test_a_hook_that_raises_does_not_cost_the_others_theirs(shelf):
-    for name, body in (("bad", "raise OSError('disk')"), ("good", "return [1]")):
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("raise OSError('disk')", "OSError: disk"), ("import sys; sys.exit('no')", "SystemExit: no")],
+)
+def test_a_hook_that_raises_does_not_cost_the_others_theirs(shelf, body, reason):
+    for name, code in (("bad", body), ("good", "return [1]")):
         shelf.add(
             name,
             f"""
             from volt_core.hookspecs import hookimpl
             @hookimpl
-            def volt_register_checks(): {body}
+            def volt_register_checks(): {code}
             """,
         )
     plugins = shelf.plugins()
     assert plugins.call("volt_register_checks", paths=None) == [[1]]
     (fault,) = plugins.faults
-    assert (fault.info.name, fault.reason) == ("bad", "OSError: disk")
+    assert (fault.info.name, fault.reason) == ("bad", reason)
+
+
+def test_an_interrupt_in_a_hook_interrupts(shelf):
+    shelf.add(
+        "slow",
+        """
+        from volt_core.hookspecs import hookimpl
+        @hookimpl
+        def volt_register_checks(): raise KeyboardInterrupt
+        """,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        shelf.plugins().call("volt_register_checks", paths=None)
 
 
 def test_everything_a_plugin_provides_is_known_afterwards(shelf):

@@ -95,8 +95,10 @@ class Images:
 
     def tag(self, text: str, new: str) -> Image:
         """Give an image another name; an image that had the name loses it."""
-        image = msgspec.structs.replace(self.get(text), name=str(_tagged(new)))
-        self._store().set_ref(records.to_ref(image))
+        source = self.get(text)
+        image = msgspec.structs.replace(source, name=str(_tagged(new)))
+        ref = self._store().find_ref(records.PREFIX + source.name)
+        self._store().set_ref(records.to_ref(image, dict(ref.meta) if ref else None))
         return image
 
     def delete(self, text: str, *, force: bool = False) -> None:

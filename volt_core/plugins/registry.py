@@ -149,7 +149,9 @@ class Plugins:
                 raise AssertionError("a plugin is loaded into a manager")
             try:
                 answers += call(self._manager, self._manager.get_plugin(loaded.info.name), hook, **arguments)
-            except Exception as error:  # the plugin boundary
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # the plugin boundary: what has been done must not look undone by sys.exit()
                 self._faults.append(describe(loaded.info, error))
         return answers
 
