@@ -223,3 +223,37 @@ def test_no_room_for_an_attribute_is_no_refusal():
         assert not list((disk / "out").iterdir())
         (disk / "large").unlink()
         assert store.checkout(digest, disk / "out").notes == ()
+
+
+def _replace(path):
+    path.unlink()
+    path.write_text("content")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: (path / "a").unlink(), "'a' is missing"),
+        (lambda path: (path / "empty").write_text("x"), "'empty' is another"),
+        (lambda path: _replace(path / "c"), "'c' is another"),
+        (lambda path: (path / "b").rename(path / "e"), "'b' is missing"),
+        (lambda path: (path / "new").mkdir(), "'new' does not belong"),
+        (lambda path: ((path / "link").unlink(), (path / "link").symlink_to("b")), "'link' is another"),
+        (lambda path: ((path / "sub").rmdir(), (path / "sub").touch()), "'sub' is another"),
+        (lambda path: (path / "sub/x").touch(), "'sub/x' does not belong"),
+    ],
+)
+def test_verify_compares_linked_trees_with_their_records(store, source, change, words):
+    (source / "link").symlink_to("a")
+    (source / "sub").mkdir()
+    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+    path = store.linked_tree(digest)
+    assert store.verify().damaged == ()
+    change(path)
+    (line,) = store.verify().damaged
+    assert line.startswith(f"linked tree {digest.removeprefix('sha256:')}: {words}")
+
+
+def test_verify_takes_the_linked_tree_of_anything_for_sound(store, awkward):
+    store.linked_tree(store.put_directory(awkward, ref=Ref(name="x", digest="")).digest)
+    assert store.verify().damaged == ()

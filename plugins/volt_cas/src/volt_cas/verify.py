@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from volt_cas import below, record
 from volt_cas.browse import bottom_up, check_tree
 from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
+from volt_cas.links import find_difference
 from volt_cas.objects import read_directory, read_tree
 from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
@@ -25,6 +27,7 @@ def verify(layout: Layout, refs: Refs, progress: Progress) -> VerifyReport:
     run.objects()
     run.variants()
     run.records()
+    run.links()
     for ref in refs.read_all():
         if isinstance(ref, StateError):
             run.damaged_ref(ref)
@@ -44,13 +47,21 @@ class _Verification:
         self._is_hurt: dict[bytes, bool] = {}
         self._bad_trees: dict[bytes, str] = {}
         self._bad_variants: list[str] = []
+        # Before objects and variants, so that the inodes of all of these will be known.
+        self._linked = [digest for digest, _ in layout.linked()]
+        self._inodes: dict[int, bytes] = {}
+        self._bad_links: list[str] = []
         self._bad_refs: list[str] = []
         self._users: dict[bytes, list[str]] = {}
 
     def objects(self) -> None:
         """Hash all objects."""
-        found = [(bytes.fromhex(name), entry.stat(follow_symlinks=False).st_size)
-                 for name, entry in addressed(self._layout.objects)]  # fmt: skip
+        found = []
+        for name, entry in addressed(self._layout.objects):
+            digest = bytes.fromhex(name)
+            info = entry.stat(follow_symlinks=False)
+            self._inodes[info.st_ino] = digest
+            found.append((digest, info.st_size))
         self._sizes = dict(found)
         self._progress.begin("Verifying objects", sum(self._sizes.values()))
         wanted = [(fan_out(digest), digest, size) for digest, size in found]
@@ -62,8 +73,10 @@ class _Verification:
         """Hash all variants: their name begins with the digest of the content."""
         wanted = []
         for name, entry in addressed(self._layout.variants):
-            size = entry.stat(follow_symlinks=False).st_size
-            wanted.append((f"{name[:2]}/{name[2:]}", bytes.fromhex(name.partition(".")[0]), size))
+            digest = bytes.fromhex(name.partition(".")[0])
+            info = entry.stat(follow_symlinks=False)
+            self._inodes[info.st_ino] = digest
+            wanted.append((f"{name[:2]}/{name[2:]}", digest, info.st_size))
         for path, _, why in self._hash("variants", wanted):
             self._bad_variants.append(f"variant {path}: {why}; remove it and the linked checkouts that use it")
 
@@ -84,6 +97,19 @@ class _Verification:
                 record.decode(data, digest)
             except ObjectCorrupt as error:
                 self._bad_trees[digest] = error.brief
+
+    def links(self) -> None:
+        """Compare the linked checkouts with their trees; what is wrong with a record is told elsewhere."""
+        for digest in self._linked:
+            with contextlib.suppress(StoreError):
+                try:
+                    why = find_difference(self._layout, digest, self._inodes)
+                except OSError as error:
+                    why = f"it cannot be read: {error.strerror}"
+                if why:
+                    self._bad_links.append(
+                        f"linked tree {digest.hex()}: {why}; remove it from links/ when nothing uses it"
+                    )
 
     def damaged_ref(self, error: StateError) -> None:
         """Note a ref that cannot be read."""
@@ -164,7 +190,7 @@ class _Verification:
             objects=len(self._sizes),
             bytes=self._bytes,
             trees=self._trees,
-            damaged=(*lines, *self._bad_variants, *self._bad_refs),
+            damaged=(*lines, *self._bad_variants, *self._bad_links, *self._bad_refs),
         )
 
     def _line(self, kind: str, digest: bytes, why: str) -> str:
