@@ -23,8 +23,9 @@ HEAD = """\
 
 This page is made from the commands by `tools/cli_docs.py`; change them, not it.
 
-`volt [--root DIR] COMMAND …`. All verbs work on every kind of workload and take several names; one that fails does
-not keep the others, and the first failure decides the exit code. Listings take `--json` (one document whose
+`volt [--root DIR] COMMAND …`. All verbs work on every kind of workload. They take several names, but for `exec` and
+`shell`, which are about one; a name that fails does not keep the others, and the first failure decides the exit
+code. Listings take `--json` (one document whose
 `schema` says what it is) and `--quiet` (names alone). Results go to stdout; progress, warnings and errors to stderr;
 there are no colours in a pipe, with `NO_COLOR`, or on a dumb terminal. `volt completion bash` (zsh, fish) prints a
 script that completes commands and live names.

@@ -412,3 +412,33 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class TestSeveralNames:
+    """One that fails does not keep the others."""
+
+    def test_inspect(self, box):
+        box.ok("create", "--name", "web", "box", "true")
+        said = box("inspect", "web", "nosuch")
+        assert [item["name"] for item in json.loads(said.out)["items"]] == ["web"]
+        assert (said.status, said.err.split(".")[0]) == (3, "Error: No workload is named 'nosuch'")
+        assert box("inspect", "nosuch").out == ""
+
+    def test_logs(self, box):
+        for name in ("one", "two"):
+            box.ok("run", "-d", "--name", name, "box", "sh", "-c", f"echo out of {name}; echo err of {name} >&2")
+            box.ok("wait", name)
+        said = box("logs", "one", "nosuch", "two")
+        assert said.out == "one: out of one\ntwo: out of two\n"
+        assert "one: err of one\nError: No workload is named 'nosuch'. " in said.err
+        assert said.err.endswith("two: err of two\n")
+        assert said.status == 3
+        lines = [json.loads(line) for line in box.ok("logs", "--json", "one", "two").splitlines()]
+        assert {(line["name"], line["message"]) for line in lines} >= {("one", "out of one"), ("two", "err of two")}
+        assert box.ok("logs", "one") == "out of one\n"
+        assert "name" not in json.loads(box.ok("logs", "--json", "--tail", "1", "one"))
+        said = box("logs", "-f", "one", "two")
+        assert (said.status, said.err) == (
+            2,
+            "Error: Only one workload can be followed. (Leave out --follow, or name one.)\n",
+        )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from volt_core.cli.exits import Failures
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import warn
 from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table
@@ -53,7 +54,14 @@ def ps_(
 def inspect(ctx: typer.Context, names: Names) -> None:
     """Show everything about workloads as JSON."""
     workloads = volt_of(ctx).workloads
-    print_json("workload-details", [_details(workloads.get(name)) for name in names])
+    found: list[dict[str, Any]] = []
+    failures = Failures()
+    for name in names:
+        with failures.collect():
+            found.append(_details(workloads.get(name)))
+    if found:
+        print_json("workload-details", found)
+    failures.leave()
 
 
 def containers(ctx: typer.Context, filters: Filters = None, as_json: AsJson = False, quiet: Quiet = False) -> None:

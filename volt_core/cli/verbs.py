@@ -93,7 +93,7 @@ def wait(
 
 def logs(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A workload.", show_default=False)],
+    names: Names,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", metavar="LINES", help="Only the last ones.", min=0)
@@ -104,10 +104,19 @@ def logs(
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show what a workload has written: its standard output and its standard error, each on ours."""
-    records = volt_of(ctx).workloads.logs(name, follow=follow, tail=tail, since=_parse_since(since))
-    for record in records:
-        _write_record(record, timestamps=timestamps, as_json=as_json)
+    """Show what workloads have written: their standard output and standard error, each on ours.
+
+    Of several, one after the other, each line with the name before it; only one can be followed.
+    """
+    if follow and len(names) > 1:
+        raise UsageError("Only one workload can be followed", hint="Leave out --follow, or name one.")
+    workloads, earliest = volt_of(ctx).workloads, _parse_since(since)
+    failures = Failures()
+    for name in names:
+        with failures.collect():
+            for record in workloads.logs(name, follow=follow, tail=tail, since=earliest):
+                _write_record(record, name if len(names) > 1 else "", timestamps=timestamps, as_json=as_json)
+    failures.leave()
 
 
 def _each(names: Sequence[str], act: Callable[[str], int | None]) -> None:
@@ -120,13 +129,17 @@ def _each(names: Sequence[str], act: Callable[[str], int | None]) -> None:
     failures.leave()
 
 
-def _write_record(record: LogRecord, *, timestamps: bool, as_json: bool) -> None:
+def _write_record(record: LogRecord, name: str, *, timestamps: bool, as_json: bool) -> None:
+    """Write one line; `name` stands before it unless empty."""
     if as_json:
         text = record.data.decode("utf-8", "backslashreplace")
-        print(json.dumps({"time": record.time, "stream": record.stream, "message": text}), flush=True)
+        whose = {"name": name} if name else {}
+        print(json.dumps({**whose, "time": record.time, "stream": record.stream, "message": text}), flush=True)
         return
     out = sys.stderr.buffer if record.stream == "stderr" else sys.stdout.buffer
-    prefix = f"{moment(record.time)} ".encode() if timestamps else b""
+    prefix = f"{name}: ".encode() if name else b""
+    if timestamps:
+        prefix += f"{moment(record.time)} ".encode()
     out.write(prefix + record.data + (b"" if record.partial else b"\n"))
     out.flush()
 
