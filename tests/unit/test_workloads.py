@@ -633,6 +633,15 @@ class TestSweep:
         finally:
             run.run(["umount", str(folder)], timeout=10)
 
+    def test_a_ref_that_cannot_be_deleted_does_not_stop_others(self, workloads, paths, store, spec, monkeypatch):
+        def refuse(name):
+            raise StateTooNew("written by a newer Volt")
+
+        paths.workload(Kind.CONTAINER, "old").mkdir(parents=True)
+        monkeypatch.setattr(store, "delete_ref", refuse)
+        workloads.create("web", spec())
+        assert workloads.get("web")
+
     def test_ended_ones_that_asked_for_it_go(self, workloads, paths, spec):
         for name, command in (("done", ("exit", "3")), ("runs", ("sleep", "1000"))):
             workloads.create(name, spec(*command), auto_remove=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from volt_core.contracts import Backend, Store
-from volt_core.errors import BackendError, InvalidName, Locked, RefNotFound, StateError
+from volt_core.errors import BackendError, RefNotFound, StateError, VoltError
 from volt_core.models.extension import Check, Verdict
 from volt_core.models.workload import ContainerSpec, Kind, Workload
 from volt_core.names import USE_PREFIX
@@ -63,6 +63,7 @@ class Cleanup:
         kind = self._folders.kind(name)
         if kind is None:
             return
+        self._folders.check_unmounted(kind, name)
         failures = self._release(kind, name)
         if failures:
             raise BackendError(
@@ -84,7 +85,7 @@ class Cleanup:
 
     def _clear(self, kind: Kind, name: str) -> None:
         """Clear away what is left of one; what cannot be removed now stays for the next time."""
-        with contextlib.suppress(Locked, InvalidName, OSError), self._folders.locked(name, timeout=0):
+        with contextlib.suppress(VoltError, OSError), self._folders.locked(name, timeout=0):
             if self._folders.is_vacant(kind, name):
                 # Not started yet, or stopped already: what a backend cannot release keeps nothing running.
                 self._release(kind, name)
