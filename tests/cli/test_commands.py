@@ -17,6 +17,7 @@ from volt_core import errors
 from volt_core.cli import complete, exits, tables
 from volt_core.cli.lazy import load_command
 from volt_core.errors import VoltError
+from volt_core.paths import VoltPaths
 from volt_core.testing import host
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +186,38 @@ def test_json_is_one_document_that_names_its_schema(volt, words, schema):
     assert json.loads(said.out)["schema"] == f"volt.{schema}.v1"
     assert said.err == ""
     assert volt(*words.split()).out != said.out
+
+
+class TestTheSystemsWorkloads:
+    """A user's `volt ps` shows what is the user's, and says that there may be more."""
+
+    NOTE = "Note: these are your own; those of the system are shown by 'sudo volt ps'.\n"
+
+    @pytest.fixture
+    def user(self, volt, tmp_path, monkeypatch):
+        """A user's instance beside one of the system that has containers; returns the latter's paths."""
+        below = VoltPaths.below(volt.root)
+        system = VoltPaths(etc=tmp_path / "etc", lib=tmp_path / "var", run=tmp_path / "run", system=True)
+        mine = VoltPaths(etc=below.etc, lib=below.lib, run=below.run)
+        monkeypatch.setattr(VoltPaths, "for_system", classmethod(lambda cls: system))
+        monkeypatch.setattr(VoltPaths, "find", classmethod(lambda cls, root=None, environ=None: root or mine))
+        (system.lib / "containers").mkdir(parents=True)
+        return system
+
+    @pytest.mark.parametrize("words", [["ps"], ["ps", "-a"], ["container", "list"]], ids=" ".join)
+    def test_a_table_is_followed_by_a_note(self, volt, user, words):
+        assert volt(*words).err == self.NOTE
+        (user.lib / "containers").rmdir()
+        assert volt(*words).err == ""
+
+    @pytest.mark.parametrize("option", ["--json", "--quiet"])
+    def test_what_programs_read_is_not(self, volt, user, option):
+        assert volt("ps", option).err == ""
+
+    def test_neither_root_nor_an_instance_of_its_own_has_others(self, volt, user, monkeypatch):
+        for paths in (user, VoltPaths.below(volt.root)):
+            monkeypatch.setattr(VoltPaths, "find", classmethod(lambda cls, root=None, environ=None, it=paths: it))
+            assert volt("ps").err == ""
 
 
 def test_there_are_no_colours_and_no_state_in_a_pipe(volt, monkeypatch):

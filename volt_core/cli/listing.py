@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -10,12 +11,13 @@ import typer
 
 from volt_core.cli.exits import Failures
 from volt_core.cli.lazy import new_app
-from volt_core.cli.messages import warn
+from volt_core.cli.messages import say, warn
 from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table
 from volt_core.cli.session import volt_of
 from volt_core.errors import UsageError
 from volt_core.models.workload import ContainerSpec, Kind, VmSpec
 from volt_core.names import shown
+from volt_core.paths import VoltPaths
 from volt_core.workloads.manager import Listed
 
 All = Annotated[bool, typer.Option("--all", "-a", help="Also those that do not run.")]
@@ -78,7 +80,8 @@ def _list(ctx: typer.Context, filters: Sequence[str] | None, *, everything: bool
     wanted = _parse_filters(filters or ())
     # A filter by status asks for those that do not run as much as --all does.
     everything = everything or "status" in wanted
-    survey = volt_of(ctx).workloads.survey()
+    volt = volt_of(ctx)
+    survey = volt.workloads.survey()
     found = [
         item
         for item in survey.listed
@@ -96,6 +99,15 @@ def _list(ctx: typer.Context, filters: Sequence[str] | None, *, everything: bool
         for item in found:
             if item.status.note:
                 warn(f"{item.workload.name}: {item.status.note}")
+        if _has_others(volt.paths):
+            say("Note: these are your own; those of the system are shown by 'sudo volt ps'.")
+
+
+def _has_others(paths: VoltPaths) -> bool:
+    """Tell whether these are a user's and the system's instance has, or had, containers too."""
+    if paths.system or paths.instance:
+        return False
+    return os.path.isdir(VoltPaths.for_system().workloads(Kind.CONTAINER))
 
 
 def _parse_filters(words: Sequence[str]) -> dict[str, list[str]]:
