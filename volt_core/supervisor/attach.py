@@ -147,4 +147,10 @@ class Conversation:
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # The caller's terminal or pipe may be non-blocking, which is his to say.
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()

@@ -149,16 +149,22 @@ class OutputPump(threading.Thread):
     def _read_rest(self) -> None:
         """Read what the pipe still holds; a writer outside the workload may keep it open for ever."""
         while self._source is not None:
-            if not select.select([self._source], [], [], 0)[0]:
-                self._end_source()
-            else:
+            # Not select(), which knows no descriptor above 1023.
+            poll = select.poll()
+            poll.register(self._source, select.POLLIN)
+            if poll.poll(0):
                 self._read()
+            else:
+                self._end_source()
 
     def _write(self) -> None:
         if self._sink is None:
             return
         try:
             written = os.write(self._sink, self._pending[:_WRITE_SIZE])
+        except BlockingIOError:
+            # Its owner made it non-blocking and somebody else took the room; poll() says when there is more.
+            return
         except OSError:
             self._drop_sink()
             # Its reader has left: so do we, and the process meets SIGPIPE as it would without us.
