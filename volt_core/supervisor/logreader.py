@@ -42,6 +42,9 @@ def read_log(
             try:
                 if position is None:
                     position = 0 if tail is None else _start_of_tail(fd, tail, since)
+                elif position > os.fstat(fd).st_size:
+                    # Somebody has emptied it to make room; the writer goes on at its start.
+                    position = 0
                 while lines := _read_lines(fd, position):
                     position += len(lines)
                     yield from _parse(lines, since)

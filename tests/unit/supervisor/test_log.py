@@ -157,6 +157,18 @@ def test_follow_yields_what_comes_and_ends_with_the_workload(tmp_path: Path) -> 
     assert records == [b"%d" % number for number in range(20)]
 
 
+def test_follow_goes_on_when_somebody_empties_the_log(tmp_path: Path) -> None:
+    path = written(tmp_path / "log", b"a long line from before\n")
+    active = threading.Event()
+    active.set()
+    records = read_log(path, is_active=active.is_set)
+    assert next(records).data == b"a long line from before"
+    os.truncate(path, 0)
+    written(path, b"after\n")
+    active.clear()
+    assert [record.data for record in records] == [b"after"]
+
+
 def fill(ballast: Path) -> None:
     """Write until the disk is full."""
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
