@@ -23,7 +23,7 @@ class Volt:
     """One instance of Volt.
 
     Parts are made when first used, so that a command pays for what it needs. Nothing is written before
-    something is changed.
+    something is changed, but for the cache of plugins: asking for one finds them, and remembers where that is possible.
 
     Args:
         root: directory of an instance of its own; by default ``VOLT_ROOT``, else the system's or the user's.
