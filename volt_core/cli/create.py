@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +11,11 @@ import typer
 
 from volt_core.api import Volt
 from volt_core.cli.exits import leave
-from volt_core.cli.messages import say
+from volt_core.cli.messages import say, warn
 from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, takes
 from volt_core.cli.session import volt_of
 from volt_core.cli.terminal import attached_streams, check_terminal
-from volt_core.errors import BackendError, UsageError, WorkloadNotFound
+from volt_core.errors import BackendError, UsageError, VoltError, WorkloadNotFound
 from volt_core.models.mount import Mount
 from volt_core.models.resources import Resources
 from volt_core.models.workload import ContainerSpec
@@ -166,9 +165,7 @@ def run(
         status = outcome.exit_status
     finally:
         if request.auto_remove and not _is_active(volt, request.name):
-            # Any other command clears ended ones away too, and may have been quicker.
-            with contextlib.suppress(WorkloadNotFound):
-                volt.workloads.delete(request.name)
+            _remove(volt, request.name)
     leave(status)
 
 
@@ -189,6 +186,15 @@ def _start(volt: Volt, request: Request, *, detach: bool) -> int:
         return 0
     with attached_streams(interactive=request.spec.stdin_open, tty=request.spec.tty) as streams:
         return volt.workloads.run_attached(request.name, streams).exit_status
+
+
+def _remove(volt: Volt, name: str) -> None:
+    try:
+        volt.workloads.delete(name)
+    except WorkloadNotFound:
+        return  # any other command clears ended ones away too, and was quicker
+    except (VoltError, OSError) as error:
+        warn(f"'{name}' is not removed: {error}")  # the command has ended, and its exit code counts
 
 
 def _is_active(volt: Volt, name: str) -> bool:

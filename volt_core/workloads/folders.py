@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,13 +24,14 @@ import msgspec
 from volt_core import fs
 from volt_core.errors import ConflictError, StateCorrupt, StateError
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
-from volt_core.names import check_name
+from volt_core.names import check_name, shown
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
 
 _WORKLOADS = StateFile(Workload, hint="Restore it from a backup, or delete the workload with --force.")
 LOCK_TIMEOUT = 60.0
 """Seconds that a command waits for another one that works on the same workload."""
+_MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")
 _ENV = "env"
 _CREATING = ".creating"
 _DELETED = ".deleted"
@@ -111,6 +114,19 @@ class Folders:
                 f"Cannot create {kind} '{name}': '{path}' is in its place and has no {truth.name}",
                 hint="Move it elsewhere, or put the missing file back.",
             )
+
+    def check_unmounted(self, kind: Kind, name: str) -> None:
+        """Raise :class:`ConflictError` if anything is mounted below the folder: it cannot be removed then."""
+        folder = f"{self._paths.workload(kind, name).resolve()}/"
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        points = (_MOUNT_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), line.split()[4]) for line in lines)
+        # The last one was mounted on top of the others.
+        for point in reversed([os.fsdecode(point) for point in points]):
+            if point.startswith(folder):
+                raise ConflictError(
+                    f"Cannot delete {kind} '{name}': something is mounted at {shown(point)}",
+                    hint=f"Unmount it first: umount {shlex.quote(point)}",
+                )
 
     def make(self, kind: Kind, name: str) -> Path:
         """Make an empty, marked folder for a workload to be; what an interrupted create left there is removed."""

@@ -235,6 +235,7 @@ class Workloads:
             return True
 
     def _delete(self, workload: Workload, backend: Backend) -> None:
+        self._folders.check_unmounted(workload.kind, workload.name)
         backend.delete(workload)
         self._cleanup.forget(workload.kind, workload.name)
         self._tell("delete", workload)
