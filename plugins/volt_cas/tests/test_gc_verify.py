@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 
 import pytest
@@ -141,6 +142,14 @@ def test_linked_trees_go_with_their_ref(store, source):
     assert any(line.startswith("link ") and "not mounted" in line for line in dry.removed)
     store.gc(grace=0)
     assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("folder", ["cache", "links", "tmp", "variants"])
+def test_a_dry_run_needs_no_empty_folders(store, source, folder):
+    store.put_directory(source, ref=Ref(name="x", digest=""))
+    shutil.rmtree(store.path / folder)
+    assert store.gc(dry_run=True, grace=0).removed == ()
+    assert not (store.path / folder).exists()
 
 
 @pytest.mark.parametrize("left_over", [False, True])

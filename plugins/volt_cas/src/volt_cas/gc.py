@@ -173,7 +173,8 @@ class _Collection:
     def _count_doomed(self) -> Counter[int]:
         """Count the names that each inode will lose with linked checkouts and with what dead processes left."""
         found: Counter[int] = Counter()
-        for top in (*self._doomed_links, *self._layout.tmp.iterdir()):
+        left = self._layout.tmp.iterdir() if self._layout.tmp.is_dir() else ()
+        for top in (*self._doomed_links, *left):
             # What its owner may not read stays uncounted: a variant of it goes with a later run.
             with contextlib.suppress(NotADirectoryError, PermissionError):
                 descriptor = os.open(top, below.FOLDER)
