@@ -13,7 +13,7 @@ from volt_core.contracts import Store
 from volt_core.models.extension import Check
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.workloads import Workloads
+from volt_core.workloads import Workloads, folder_checks
 
 if TYPE_CHECKING:
     from volt_core.images import Images
@@ -73,5 +73,5 @@ class Volt:
         from volt_core.health import core_checks
 
         answers = self.plugins.call("volt_register_checks", paths=self.paths)
-        own = [*core_checks(self.paths, self.plugins), *self.workloads.checks()]
+        own = [*core_checks(self.paths, self.plugins), *folder_checks(self.paths)]
         return [*own, *(check for answer in answers for check in answer)]

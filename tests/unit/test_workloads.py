@@ -36,7 +36,7 @@ from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Status, 
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 from volt_core.testing.runs import Host
 from volt_core.testing.workbench import Pipes, background
-from volt_core.workloads import Workloads
+from volt_core.workloads import Workloads, folder_checks
 
 FAKES = (DummyContainer, DummyVm, DummyService)
 
@@ -571,7 +571,7 @@ class TestSweep:
         (backup / "db.sql").write_text("precious")
         workloads.create("other", spec())
         assert store.find_ref("use/container/web")
-        assert [check.what.split("'")[1] for check in workloads.checks()] == [str(backup), str(truth.parent)]
+        assert [check.what.split("'")[1] for check in folder_checks(paths)] == [str(backup), str(truth.parent)]
         for name in ("web", "backup"):
             with pytest.raises(ConflictError, match=f"'.*/{name}' is in its place and has no container.json"):
                 workloads.create(name, spec())

@@ -10,6 +10,7 @@ from volt_core.errors import BackendError, RefNotFound, StateError, VoltError
 from volt_core.models.extension import Check, Verdict
 from volt_core.models.workload import ContainerSpec, Kind, Workload
 from volt_core.names import USE_PREFIX
+from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.plugins.loader import probe
 from volt_core.workloads.folders import Folders
@@ -73,16 +74,6 @@ class Cleanup:
             )
         self.forget(kind, name)
 
-    def checks(self) -> list[Check]:
-        """Name what lies among the folders and is no workload, and workloads that cannot be read."""
-        strange = [f"'{path}' is no workload: nothing of Volt's removes it" for path in self._folders.strangers()]
-        damaged = [error.brief for error in self._folders.read_all() if isinstance(error, StateError)]
-        hint = "Move it elsewhere, or put its state file back."
-        return [
-            *(Check(area="state", what=what, verdict=Verdict.WARNING, hint=hint) for what in strange),
-            *(Check(area="state", what=what, verdict=Verdict.MISSING) for what in damaged),
-        ]
-
     def _clear(self, kind: Kind, name: str) -> None:
         """Clear away what is left of one; what cannot be removed now stays for the next time."""
         with contextlib.suppress(VoltError, OSError), self._folders.locked(name, timeout=0):
@@ -109,3 +100,25 @@ class Cleanup:
                 if probe(backend).available:
                     failures.append(f"{backend.NAME}: {error}")
         return failures
+
+
+def folder_checks(paths: VoltPaths) -> list[Check]:
+    """Name for ``volt doctor`` what lies among the folders and is no workload, and workloads that cannot be read."""
+    folders = Folders(paths)
+    hint = "Move it elsewhere, or put its state file back."
+    return [
+        *(
+            Check(
+                area="state",
+                what=f"'{path}' is no workload: nothing of Volt's removes it",
+                verdict=Verdict.WARNING,
+                hint=hint,
+            )
+            for path in folders.strangers()
+        ),
+        *(
+            Check(area="state", what=error.brief, verdict=Verdict.MISSING, hint=error.hint or "")
+            for error in folders.read_all()
+            if isinstance(error, StateError)
+        ),
+    ]

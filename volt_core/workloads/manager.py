@@ -36,7 +36,6 @@ from volt_core.errors import (
     WorkloadNotFound,
     WrongState,
 )
-from volt_core.models.extension import Check
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
 from volt_core.names import USE_PREFIX, check_name, shown
@@ -321,10 +320,6 @@ class Workloads:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed."""
         self._cleanup.sweep()
         self.survey()
-
-    def checks(self) -> list[Check]:
-        """Name for ``volt doctor`` what lies among the workloads' folders and cannot be used."""
-        return self._cleanup.checks()
 
     def _pin(self, workload: Workload) -> None:
         if isinstance(workload.spec, ContainerSpec | VmSpec):
