@@ -14,7 +14,15 @@ import pytest
 from volt_core import run
 from volt_core.contracts import ImageRequest, Ref
 from volt_core.contracts.progress import SILENT
-from volt_core.errors import ArchiveInvalid, BackendUnavailable, CommandFailed, StoreFull, TimedOut, UsageError
+from volt_core.errors import (
+    ArchiveInvalid,
+    BackendError,
+    BackendUnavailable,
+    CommandFailed,
+    StoreFull,
+    TimedOut,
+    UsageError,
+)
 from volt_core.images import bootstrap
 from volt_core.images.bootstrap import BootstrapSource, build_debootstrap_argv, build_mmdebstrap_argv
 from volt_core.images.mirrors import AptSource
@@ -107,6 +115,10 @@ def tool(tmp_path, monkeypatch):
         tree = tmp_path / "tree"
         (tree / "etc").mkdir(parents=True, exist_ok=True)
         (tree / "etc/motd").write_bytes(os.urandom(300_000))
+        (tree / "usr/lib").mkdir(parents=True, exist_ok=True)
+        (tree / "usr/lib/os-release").write_text('PRETTY_NAME="Debian"\nID=debian\n')
+        (tree / "etc/os-release").unlink(missing_ok=True)
+        (tree / "etc/os-release").symlink_to("../usr/lib/os-release")
         run.run(["tar", "-C", str(tree), "-cf", str(tmp_path / "good.tar"), "."], timeout=20)
         script = tmp_path / "bin" / name
         script.parent.mkdir(exist_ok=True)
@@ -129,6 +141,16 @@ def test_a_good_tool(tool, store):
     ref = store.find_ref(REF.name)
     assert ref.digest == fetched.result.digest
     assert len(store.read_file(ref.digest, b"etc/motd")) == 300_000
+
+
+def test_another_distribution_than_was_asked_for(tool, store):
+    """A Debian's mmdebstrap finds a suite of that name at Debian's mirrors."""
+    tool("cat $tar")
+    request = ImageRequest(scheme="ubuntu", reference="bookworm")
+    ref = Ref(name="images/ubuntu:bookworm", digest="")
+    with pytest.raises(BackendError, match="Cannot pull 'ubuntu:bookworm': what was fetched is 'debian'.*--mirror"):
+        BootstrapSource().fetch(request, ref, store, SILENT)
+    assert store.find_ref(ref.name) is None
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,16 @@ from typing import IO, BinaryIO, cast
 
 from volt_core import fs, run
 from volt_core.contracts import FetchedImage, ImageRequest, ImageSource, Probe, Progress, PutResult, Ref, Store
-from volt_core.errors import ArchiveInvalid, BackendUnavailable, TimedOut, UsageError
+from volt_core.errors import (
+    ArchiveInvalid,
+    BackendError,
+    BackendUnavailable,
+    NotFoundError,
+    TimedOut,
+    UsageError,
+)
 from volt_core.images import records
-from volt_core.images.mirrors import distribution_sources, host_sources, mirror_lines, os_release
+from volt_core.images.mirrors import distribution_sources, host_sources, mirror_lines, os_release, parse_os_release
 from volt_core.models.image import DEFAULT_PATH, ImageConfig
 from volt_core.names import shown
 
@@ -66,6 +73,7 @@ class BootstrapSource(ImageSource):
             )
         make = _by_mmdebstrap if probe.version == "mmdebstrap" else _by_debootstrap
         result = make(request, store, progress)
+        _check_distribution(request, result.digest, store)
         source = f"{request.scheme}:{request.reference} by {probe.version}, {request.variant or _DEFAULT_VARIANT}"
         if request.include:
             source += f", with {' '.join(request.include)}"
@@ -107,6 +115,23 @@ def _check(request: ImageRequest) -> None:
             raise UsageError(f"Invalid package name {shown(package)}", hint="Separate names by commas.")
     if request.mirror and not re.match(r"^[a-z][a-z+]*:/[^\s]+\Z", request.mirror):
         raise UsageError(f"Invalid mirror {shown(request.mirror)}", hint="Give its URL.")
+
+
+def _check_distribution(request: ImageRequest, digest: str, store: Store) -> None:
+    """Raise :class:`BackendError` if the tree says that it is of another distribution.
+
+    A tool is told the suite alone, and looks for it where its own distribution is.
+    """
+    try:
+        text = store.read_file(digest, b"etc/os-release").decode("utf-8", "replace")
+    except NotFoundError:
+        return
+    found = parse_os_release(text).get("ID", request.scheme)
+    if found != request.scheme:
+        raise BackendError(
+            f"Cannot pull '{request.scheme}:{request.reference}': what was fetched is {shown(found)}",
+            hint=f"Check the suite, or name a mirror of {request.scheme} with --mirror.",
+        )
 
 
 def _sources(request: ImageRequest) -> list[str]:

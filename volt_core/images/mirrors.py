@@ -101,6 +101,11 @@ def os_release(path: Path = Path("/etc/os-release")) -> Mapping[str, str]:
         text = path.read_text("utf-8")
     except OSError:
         return {}
+    return parse_os_release(text)
+
+
+def parse_os_release(text: str) -> Mapping[str, str]:
+    """Return the fields of the text of an ``os-release``."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {key: value.strip("\"'") for key, value in pairs}
 
