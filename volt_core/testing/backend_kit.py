@@ -134,6 +134,15 @@ class BackendLifecycleKit(BackendKit):
         bench.backend.stop(workload, 0)
         assert not bench.backend.status(workload).status.active
 
+    def test_b3_stop_waits_as_long_as_it_is_told(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        bench.backend.stop(workload, 9_999_999.0)
+        status = bench.backend.status(workload)
+        assert status.status is Status.STOPPED
+        if self.payload.tells_signals:
+            assert status.outcome is not None
+            assert status.outcome.signal == signal.SIGTERM
+
     def test_b4_kill_sends_the_signal(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())
         bench.backend.kill(workload, signal.SIGUSR1)
@@ -256,6 +265,24 @@ class BackendFailureKit(BackendKit):
         assert (status.outcome.code, status.outcome.result) == (code, "not-started")
         assert bench.backend.wait(workload, _SHORT) == status.outcome
         bench.backend.stop(workload, _SHORT)
+
+    @pytest.mark.parametrize("delay", [0.04, 0.08, 0.12])
+    def test_b2_of_two_starts_one_is_refused_and_leaves_the_other_alone(self, bench: Workbench, delay: float) -> None:
+        workload = bench.create(self.payload.sleeps())
+
+        def start(pause: float) -> bool:
+            time.sleep(pause)
+            try:
+                bench.fresh().start(workload)
+            except WrongState:
+                return False
+            return True
+
+        with ThreadPoolExecutor() as threads:
+            assert sorted(threads.map(start, (0.0, delay))) == [False, True]
+        assert bench.backend.status(workload).status is Status.RUNNING
+        bench.backend.stop(workload, _GRACE)
+        assert bench.backend.status(workload).status is Status.STOPPED
 
     def test_b3_two_stops_at_once(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())

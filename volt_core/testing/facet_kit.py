@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from volt_core.contracts import Attach, Exec, Freeze, Rename, Snapshot, Stats
-from volt_core.errors import BackendError, WrongState
+from volt_core.errors import BackendError, UsageError, WrongState
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
 from volt_core.models.workload import Status, Workload
 from volt_core.names import new_name
@@ -57,6 +57,17 @@ class BackendExecKit(BackendKit):
         with Pipes() as pipes:
             assert self.exec(bench, workload, self.payload.missing(), pipes).exit_status == COMMAND_NOT_FOUND
             assert self.exec(bench, workload, self.payload.unexecutable(), pipes).exit_status == CANNOT_EXECUTE
+
+    @pytest.mark.parametrize("where", ["command", "env"])
+    def test_b11_what_no_process_can_have_fails_alone(self, bench: Workbench, where: str) -> None:
+        workload = bench.start(self.payload.sleeps())
+        command = ("echo", "a\0b") if where == "command" else self.payload.exits(0)
+        env = {"A": "a\0b"} if where == "env" else {}
+        with Pipes() as pipes, pytest.raises((BackendError, UsageError)):
+            self.exec(bench, workload, command, pipes, env=env)
+        assert bench.backend.status(workload).status is Status.RUNNING
+        with Pipes() as pipes:
+            assert self.exec(bench, workload, self.payload.exits(3), pipes).code == 3
 
     def test_b11_environment_and_directory(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps(), env={"COLOR": "red", "SHAPE": "round"})

@@ -211,6 +211,8 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
         run = self._active(workload, "exec in")
         if run.frozen:
             raise WrongState(f"Cannot exec in '{workload.name}': it is frozen")
+        if any("\0" in text for text in (*command, *env, *env.values())):
+            raise BackendError(f"Cannot exec in '{workload.name}': embedded null character")
         code = Program.refusal(command)
         now = time.time_ns()
         if code is not None:
