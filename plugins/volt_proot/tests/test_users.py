@@ -55,6 +55,14 @@ def test_numbers_of_any_length_are_refused_or_passed_over(root: Path) -> None:
         find_identity(root, "1" * 5000)
 
 
+def test_a_line_with_a_nul_is_passed_over(root: Path) -> None:
+    with (root / "etc/passwd").open("a") as file:
+        file.write("nul:x:44:44::/ho\0me:\n")
+    with pytest.raises(InvalidSpec):
+        find_identity(root, "nul")
+    assert find_identity(root, "44") == Identity(44, 0, "/")
+
+
 def test_an_image_without_users_has_root(tmp_path: Path) -> None:
     assert find_identity(tmp_path, "") == Identity(0, 0, "/root")
     assert find_identity(tmp_path, "12:34") == Identity(12, 34, "/")

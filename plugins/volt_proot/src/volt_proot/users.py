@@ -60,7 +60,8 @@ def _find_line(root: Path, path: str, wanted: str, *, fields: int) -> list[str] 
     column = 2 if _is_number(wanted) else 0
     for line in _read_inside(root, path).splitlines():
         entry = line.split(":")
-        sound = len(entry) >= fields and all(map(_is_number, entry[2 : 4 if fields > 3 else 3]))
+        # No environment can hold a NUL, and the home directory goes into one.
+        sound = len(entry) >= fields and "\0" not in line and all(map(_is_number, entry[2 : 4 if fields > 3 else 3]))
         if sound and entry[column] == wanted:
             return entry
     return None
