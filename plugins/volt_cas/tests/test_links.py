@@ -99,6 +99,15 @@ def test_a_variant_that_was_written_to_is_made_anew(store, source, tmp_path, dam
     assert inode(tmp_path / "two/c") == inode(tmp_path / "three/c")
 
 
+def test_an_object_with_an_attribute_of_overlayfs_is_not_linked(store, source, tmp_path):
+    digest = store.put_directory(source).digest
+    (path,) = (path for path in (store.path / "objects").rglob("*") if path.is_file())
+    os.setxattr(path, "user.overlay.metacopy", b"")
+    store.checkout(digest, tmp_path / "out", mode=CheckoutMode.LINK)
+    assert inode(tmp_path / "out/a") == inode(tmp_path / "out/b") != inode(path)
+    assert os.listxattr(tmp_path / "out/a") == []
+
+
 def test_siblings_are_made_at_the_limit_of_links(store, tmp_path, monkeypatch):
     top = tmp_path / "source"
     top.mkdir()

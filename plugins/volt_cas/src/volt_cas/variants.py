@@ -16,7 +16,7 @@ from pathlib import Path
 
 from volt_cas import below
 from volt_cas.layout import Layout, fan_out
-from volt_cas.metadata import Applier, metadata_of, read_xattrs
+from volt_cas.metadata import Applier, is_overlay, metadata_of, read_xattrs
 from volt_cas.objects import copy_content, open_object
 from volt_cas.record import FileEntry, Metadata, metadata_digest
 from volt_core.errors import StoreError
@@ -108,9 +108,13 @@ class Linker:
 
 
 def _has(path: Path, size: int, metadata: Metadata) -> bool:
-    """Tell whether a file is there with this size and metadata. Whether its content is right is for verify."""
+    """Tell whether a file is there with exactly this size and metadata. Whether its content is right is for verify."""
     try:
         info = os.stat(path, follow_symlinks=False)
-        return info.st_size == size and metadata_of(info, read_xattrs(os.fspath(path))[0]) == metadata
+        xattrs, left_out = read_xattrs(os.fspath(path))
+        # What a security module sets is no difference; what overlayfs would act on is.
+        if left_out and any(map(is_overlay, os.listxattr(path, follow_symlinks=False))):
+            return False
+        return info.st_size == size and metadata_of(info, xattrs) == metadata
     except FileNotFoundError:
         return False
