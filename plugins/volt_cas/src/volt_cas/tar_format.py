@@ -82,6 +82,7 @@ class TarReader:
         self._budget = 0
         self._global: dict[bytes, bytes] = {}
         self._last = b""
+        self._is_tar = False
 
     def __iter__(self) -> Iterator[Member]:
         while (member := self._next()) is not None:
@@ -111,6 +112,7 @@ class TarReader:
                     raise self.invalid("the archive ends behind an extension header")
                 return None
             self._check_sum(block)
+            self._is_tar = True
             kind = block[156:157]
             if kind in b"LKxXg":
                 data = self._header_bytes(self._number(block[124:136], "size"), padded=True)
@@ -325,7 +327,12 @@ class TarReader:
             size -= len(self._exactly(min(size, CHUNK)))
 
     def invalid(self, why: str) -> ArchiveInvalid:
-        """Return the error for the present member."""
+        """Return the error for the present member, or for what never was a tar."""
+        if not self._is_tar:
+            return ArchiveInvalid(
+                "Not a tar, or in a compression that Volt does not know",
+                hint="Known are gzip, bzip2, xz and zstd.",
+            )
         shown = below.shown(self._last[:200]) if self._last else "(first header)"
         return ArchiveInvalid(f"Invalid archive at '{shown}': {why}", hint="Nothing of it was kept.")
 
