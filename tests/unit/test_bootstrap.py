@@ -148,7 +148,7 @@ def test_another_distribution_than_was_asked_for(tool, store):
     tool("cat $tar")
     request = ImageRequest(scheme="ubuntu", reference="bookworm")
     ref = Ref(name="images/ubuntu:bookworm", digest="")
-    with pytest.raises(BackendError, match="Cannot pull 'ubuntu:bookworm': what was fetched is 'debian'.*--mirror"):
+    with pytest.raises(BackendError, match=r"Cannot pull 'ubuntu:bookworm': what was fetched is 'debian'.*--mirror"):
         BootstrapSource().fetch(request, ref, store, SILENT)
     assert store.find_ref(ref.name) is None
 

@@ -118,6 +118,16 @@ def test_import_of_a_directory(images, store, tmp_path):
     assert store.read_file(image.digest, b"file") == b"x"
 
 
+@pytest.mark.parametrize("content", ["a directory", "a tar"])
+def test_a_tree_without_a_file_is_noted(images, tmp_path, content):
+    path = tmp_path / "none"
+    if content == "a directory":
+        (path / "etc").mkdir(parents=True)
+    else:
+        path.write_bytes(bytes(10240))
+    assert images.import_(str(path))[1].notes == ("it holds no file: nothing can run from it",)
+
+
 def test_import_from_stdin(images):
     image, _ = images.import_("-", "piped:1.0", stdin=io.BytesIO(gzip.compress(tar())))
     assert image.name == "piped:1.0"
@@ -139,6 +149,7 @@ def test_import_from_a_named_pipe(images, tmp_path):
     [
         ("/nowhere/app.tar", NotFoundError, "Cannot read '/nowhere/app.tar': No such file"),
         ("/dev/null", NotFoundError, "'/dev/null' is neither a file nor a directory"),
+        ("", UsageError, "An empty path names nothing"),
     ],
 )
 def test_import_of_what_is_no_archive(images, path, error, message):
@@ -190,6 +201,14 @@ def test_get_by_name_tag_and_digest(images, app):
         images.get(f"other@{app.digest}")
     with pytest.raises(InvalidName):
         images.get("App")
+
+
+def test_a_hint_that_names_some_images_says_that_there_are_more(images, app):
+    for number in range(5):
+        images.tag("app", f"copy:{number}")
+    hint = r"There are: app:latest, copy:0, copy:1, copy:2, copy:3, …\."
+    with pytest.raises(ImageNotFound, match=hint):
+        images.get("none")
 
 
 def test_without_images_the_hint_says_how_to_get_one(images):
@@ -292,6 +311,11 @@ class TestExportToAFile:
         (tmp_path / "out").mkdir()
         images.export_file("app", tmp_path / "out/out.tar")
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.tar"]
+
+    @pytest.mark.parametrize("folder", ["missing", "app.tar"])
+    def test_into_no_directory(self, images, app, tmp_path, folder):
+        with pytest.raises(NotFoundError, match=rf"there is no directory '{tmp_path}/{folder}'"):
+            images.export_file("app", tmp_path / folder / "out")
 
     def test_a_dangling_symlink_is_a_taken_name(self, images, app, tmp_path):
         (tmp_path / "out.tar").symlink_to("nowhere")

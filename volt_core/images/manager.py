@@ -24,6 +24,7 @@ from volt_core.plugins import Plugins
 
 _SUFFIXES = re.compile(r"\.(tar|tgz|txz|tzst|tbz2?|gz|xz|zst|bz2)\Z", re.IGNORECASE)
 _IMPORTED = ImageConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("/bin/sh",))
+_MOST_SHOWN = 5  # names in a hint
 
 
 class Images:
@@ -46,7 +47,8 @@ class Images:
         """Return the image that ``NAME[:TAG]`` or ``NAME@sha256:…`` means. Raises :class:`ImageNotFound`."""
         image = self._find(parse_image_name(text))
         if image is None:
-            close = ", ".join(image.name for image in self.all()[:5])
+            there = [image.name for image in self.all()]
+            close = ", ".join(there[:_MOST_SHOWN]) + (", …" if len(there) > _MOST_SHOWN else "")
             hint = f"There are: {close}." if close else "Fetch one: volt image pull debian:bookworm."
             raise ImageNotFound(f"No image is named {shown(text)}", hint=hint)
         return image
@@ -79,6 +81,9 @@ class Images:
 
         Without `text` the name comes from the file's. Raises :class:`ArchiveInvalid`; no ref has moved then.
         """
+        if not path:
+            # Else it would mean the current directory.
+            raise UsageError("An empty path names nothing", hint="Give a tar or a directory; '.' is the current one.")
         name = _tagged(text or _name_from(path))
         progress.begin(f"importing {name}")
         store = self._store()
@@ -88,6 +93,9 @@ class Images:
             with contextlib.ExitStack() as stack:
                 source = stdin if path == "-" and stdin is not None else stack.enter_context(_open(path))
                 result = store.put_tar(stack.enter_context(open_tar_stream(source)), mtime=mtime, progress=progress)
+        if result.files == 0:
+            note = "it holds no file: nothing can run from it"
+            result = msgspec.structs.replace(result, notes=(*result.notes, note))
         store.set_ref(
             records.complete(Ref(name=name.ref, digest=""), result, _IMPORTED, f"imported from {_as_text(path)}")
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from volt_core.errors import AlreadyExists
+from volt_core.errors import AlreadyExists, NotFoundError
 from volt_core.names import shown
 
 
@@ -17,9 +17,16 @@ from volt_core.names import shown
 def open_new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a stream whose content is durably at `path` when the block ends well, and nowhere if it does not.
 
-    Raises :class:`AlreadyExists` if anything has that name before or afterwards.
+    Raises :class:`AlreadyExists` if anything has that name before or afterwards, and
+    :class:`NotFoundError` if its directory does not exist.
     """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(
+            f"Cannot export to {shown(str(path))}: there is no directory {shown(str(path.parent))}",
+            hint="Make it, or check the path.",
+        ) from error
     try:
         if os.path.lexists(path):
             raise _taken(path)
