@@ -82,6 +82,17 @@ def test_what_is_refused(options, config, message):
         build(options, **config)
 
 
+@pytest.mark.parametrize("name", ["a", "Web-1", "a.b.example", "1", "x" * 63, ".".join(["x" * 49] * 5)])
+def test_host_names(name):
+    assert build({"hostname": name}, cmd=("x",)).hostname == name
+
+
+@pytest.mark.parametrize("name", ["a\n1.2.3.4 b", "a\n", "a b", "-a", "a-", "a.", "a..b", "ä", "x" * 64, "a." * 127])
+def test_bad_host_names(name):
+    with pytest.raises(InvalidSpec, match="Invalid host name"):
+        build({"hostname": name}, cmd=("x",))
+
+
 def test_env_words():
     words = ["A=1", "B=", "C", "D", "E=a=b", "A=2", "x.y-z=ok"]
     environ = {"C": "from here"}

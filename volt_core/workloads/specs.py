@@ -21,6 +21,7 @@ from volt_core.names import shown
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _SIZE = re.compile(r"^(\d{1,18}(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_HOSTNAME = re.compile(r"^(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\Z", re.ASCII)
 _PORT = re.compile(r"^(?:(?:(\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]):)?(\d{0,5}):)?(\d{1,5})(?:/(tcp|udp))?\Z", re.ASCII)
 
 
@@ -53,6 +54,11 @@ def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSp
     working_dir = options.working_dir or config.working_dir or "/"
     if not working_dir.startswith("/"):
         raise InvalidSpec(f"Working directory {shown(working_dir)} is not absolute", hint="Start it with '/'.")
+    if options.hostname and not _HOSTNAME.match(options.hostname):
+        raise InvalidSpec(
+            f"Invalid host name {shown(options.hostname)}",
+            hint="Use letters, digits and dashes, up to 63 between two dots and 253 in all.",
+        )
     targets = [mount.target for mount in options.mounts]
     for target in targets:
         if targets.count(target) > 1:
