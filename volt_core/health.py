@@ -11,6 +11,7 @@ from volt_core import native, run
 from volt_core.config import Config
 from volt_core.errors import InvalidConfig, PluginClash, VoltError
 from volt_core.models.extension import Check, Verdict
+from volt_core.models.workload import Kind
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.plugins.loader import Failure, Loaded, probe
@@ -75,13 +76,14 @@ def _backends(plugins: Plugins) -> Iterator[Check]:
             what = f"{name} runs a {backend.KIND} here"
             yield Check(area="backends", what=what, verdict=Verdict.OK, hint=found.hint)
         else:
-            # One that works is enough; of a kind that none can run, each says what it lacks.
-            verdict = Verdict.WARNING if backend.KIND in served else Verdict.MISSING
+            # One that works is enough; where none runs a container, each of them says what it lacks.
+            missing = backend.KIND is Kind.CONTAINER and Kind.CONTAINER not in served
+            verdict = Verdict.MISSING if missing else Verdict.WARNING
             yield Check(area="backends", what=f"{name}: {found.reason}", verdict=verdict, hint=found.hint)
-    if not probes:
+    if not any(backend.KIND is Kind.CONTAINER for backend, _ in probes.values()):
         yield Check(
             area="backends",
-            what="no backend is installed",
+            what="no backend for containers is installed",
             verdict=Verdict.MISSING,
             hint="Install volt-nspawn or volt-proot.",
         )

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from volt_core.contracts import Capability, capabilities_of
+from volt_core.contracts import Capability, Probe, capabilities_of
 from volt_core.errors import BackendUnavailable, PluginBroken, PluginClash, StoreError, UsageError
 from volt_core.models.extension import Verdict
 from volt_core.plugins import Plugins
@@ -373,6 +373,32 @@ def test_everything_a_plugin_provides_is_known_afterwards(shelf):
     assert again.schemes() == ("eme", "sch")
     assert [group.name for group in again.command_groups()] == ["rich"]
     assert set(again.infos()["rich"].provides.hooks) == set(hook_names()) - {"volt_after_event", "volt_register_checks"}
+
+
+def test_doctor_misses_nothing_where_one_backend_runs_containers(make_plugins, paths):
+    from volt_core.health import core_checks
+    from volt_core.testing.fakes import DummyContainer, DummyVm
+
+    class Absent(DummyContainer):
+        NAME = "absent"
+
+        @classmethod
+        def probe(cls):
+            return Probe.no("not yet", "")
+
+    class AbsentVm(DummyVm):
+        NAME = "absent-vm"
+        probe = Absent.probe
+
+    def verdicts(*backends):
+        checks = core_checks(paths, make_plugins(backends=backends))
+        return {check.what: check.verdict for check in checks if check.area == "backends"}
+
+    some = verdicts(DummyContainer, Absent, AbsentVm)
+    assert (some["absent: not yet"], some["absent-vm: not yet"]) == (Verdict.WARNING, Verdict.WARNING)
+    assert Verdict.MISSING not in some.values()
+    assert verdicts(Absent)["absent: not yet"] is Verdict.MISSING
+    assert verdicts(DummyVm)["no backend for containers is installed"] is Verdict.MISSING
 
 
 def test_doctor_shows_what_is_wrong_with_plugins(shelf, paths):
