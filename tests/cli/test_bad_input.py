@@ -197,3 +197,10 @@ def test_somebody_elses_instance(volt, as_user, user_directory):
     assert caught.value.status == 1
     said = f"Error: Permission denied: '{root}/lib'. (Run as the owner of that path, or with sudo.)"
     assert said in caught.value.stderr.splitlines()
+
+
+@pytest.mark.parametrize("words", [["--rm=1", "bb"], ["--name"], ["--bogus", "bb"], ["--env-file", "", "bb"]], ids=str)
+def test_wrong_options_of_run_are_all_its_own(volt, words):
+    said = volt("run", *words)
+    assert (said.status, said.out) == (125, "")
+    assert said.err.endswith("(See 'volt run --help'.)\n")

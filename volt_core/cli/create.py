@@ -12,7 +12,7 @@ import typer
 from volt_core.api import Volt
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say, warn
-from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, takes
+from volt_core.cli.options import ends_as_its_command, number_up_to, seconds, some_path, takes
 from volt_core.cli.session import volt_of
 from volt_core.cli.terminal import attached_streams, check_terminal
 from volt_core.errors import BackendError, UsageError, VoltError, WorkloadNotFound
@@ -38,7 +38,10 @@ Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Keep sta
 Tty = Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal.")]
 Remove = Annotated[bool, typer.Option("--rm", help="Delete it when it has ended.")]
 Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="Set a variable.")]
-EnvFile = Annotated[list[Path] | None, typer.Option("--env-file", metavar="FILE", help="Read variables from a file.")]
+EnvFile = Annotated[
+    list[Path] | None,
+    typer.Option("--env-file", metavar="FILE", help="Read variables from a file.", parser=some_path),
+]
 WorkingDir = Annotated[str, typer.Option("--workdir", "-w", metavar="DIR", help="Directory to start in.")]
 User = Annotated[str, typer.Option("--user", "-u", metavar="USER[:GROUP]", help="User to run as.")]
 Volumes = Annotated[list[str] | None, typer.Option("--volume", "-v", metavar="SRC:DST[:ro]", help="Mount a path.")]

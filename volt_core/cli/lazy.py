@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from volt_core.cli.tables import Entry, Table
@@ -25,7 +25,7 @@ def load_command(name: str, entry: Entry) -> Any:
         # In "[options] IMAGE [CMD...]" options end where the first argument begins; a command says so itself.
         settings = getattr(found, "context_settings", None)
         single = new_app()
-        single.command(name, help=found.__doc__, context_settings=settings)(found)
+        single.command(name, cls=_Command, help=found.__doc__, context_settings=settings)(found)
         command = get_command(single)
     command.name = name
     return command
@@ -42,6 +42,19 @@ def new_app(**options: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         **options,
     )
+
+
+class _Command(TyperCommand):
+    """A command whose every wrong option is its own: of some the library does not say whose they are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; see the class."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
 
 
 class Group(TyperGroup):

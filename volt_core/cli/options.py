@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
@@ -31,6 +32,13 @@ def number_up_to(most: float) -> Callable[[str], float]:
 
 
 seconds = number_up_to(MAX_SECONDS)
+
+
+def some_path(text: str) -> Path:
+    """Parse a path; an empty one would mean the current directory."""
+    if not text:
+        raise typer.BadParameter("an empty path names nothing")
+    return Path(text)
 
 
 def takes(request: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
