@@ -15,13 +15,13 @@ from volt_cas import below
 from volt_core.cli.exits import leave
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say, warn
-from volt_core.cli.options import seconds
+from volt_core.cli.options import seconds, some_path
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, moment, print_json, print_table, size
 from volt_core.cli.session import volt_of
 from volt_core.contracts import CheckoutMode, Entry, EntryType, MtimePolicy, Ref, Store
 from volt_core.errors import InvalidName, RefNotFound, StoreError, UsageError
-from volt_core.names import is_digest, parse_image_name, shown
+from volt_core.names import USE_PREFIX, is_digest, parse_image_name, shown
 
 app = new_app(help="Work with the content-addressed store.")
 
@@ -29,6 +29,7 @@ RefName = Annotated[
     str, typer.Argument(metavar="REF", help="A ref, an image or a digest of a tree.", show_default=False)
 ]
 _DIGEST_SHOWN = 19
+_IMAGES = "images/"
 _FORMATS = {
     EntryType.FILE: stat.S_IFREG,
     EntryType.DIRECTORY: stat.S_IFDIR,
@@ -47,7 +48,9 @@ def cas() -> None:
 @app.command()
 def build(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What to store.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What to store.", show_default=False, parser=some_path)
+    ],
     ref: Annotated[str, typer.Option("--ref", metavar="NAME", help="Name to give the tree.")] = "",
     exclude: Annotated[
         list[str] | None,
@@ -61,6 +64,8 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Store a directory as a tree and print its digest."""
+    if ref:
+        _check_own_ref(ref)
     volt = volt_of(ctx, mtime=mtime)
     with shown_progress() as progress:
         result = volt.store.put_directory(
@@ -86,7 +91,9 @@ def build(
 def checkout(
     ctx: typer.Context,
     name: RefName,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty directory.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New or empty directory.", show_default=False, parser=some_path)
+    ],
     copy: Annotated[bool, typer.Option("--copy", help="Copy even where blocks could be shared.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard links into the store: never write to them.")] = False,
     as_json: AsJson = False,
@@ -221,6 +228,21 @@ def log(ctx: typer.Context, name: RefName, as_json: AsJson = False) -> None:
         return
     rows = [(moment(change.time), change.digest or "deleted", change.previous or "-") for change in changes[::-1]]
     print_table(("TIME", "DIGEST", "BEFORE"), rows)
+
+
+def _check_own_ref(name: str) -> None:
+    """Raise :class:`InvalidName` for a ref that would mean something to Volt, and not what it means by it."""
+    if name.startswith(USE_PREFIX):
+        raise InvalidName(f"Ref {shown(name)} is in the place of what workloads use", hint="Choose another name.")
+    if name.startswith(_IMAGES):
+        text = name.removeprefix(_IMAGES)
+        hint = "Make an image: volt image import DIR NAME:TAG."
+        try:
+            image = parse_image_name(text)
+        except InvalidName as error:
+            raise InvalidName(f"Ref {shown(name)} is no image's: {error.brief}", hint=hint) from error
+        if image.ref != name:
+            raise InvalidName(f"Ref {shown(name)} is no image's: it has no tag", hint=hint)
 
 
 def find_digest(store: Store, name: str) -> str:
