@@ -209,8 +209,13 @@ static void run_child(const struct options *o, pid_t parent, int report_fd) {
                 if (ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
                         child_fail(report_fd, EXIT_INTERNAL, errno, "controlling terminal");
         }
-        if (o->workdir && chdir(o->workdir) < 0)
-                child_fail(report_fd, EXIT_CANNOT_EXECUTE, errno, o->workdir);
+        if (o->workdir && chdir(o->workdir) < 0) {
+                char what[sizeof ((struct failure *) NULL)->what];
+
+                error = errno;
+                (void) snprintf(what, sizeof what, "working directory '%s'", o->workdir);
+                child_fail(report_fd, EXIT_CANNOT_EXECUTE, error, what);
+        }
         if (o->deny_untranslated) {
                 int r = deny_untranslated();
 

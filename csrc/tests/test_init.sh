@@ -49,7 +49,7 @@ check 'bad format' 126 "fail 126 8 $work/text: Exec format error;" -- -- "$work/
 check 'a line feed in the name' 127 "fail 127 2 /a?b: $missing;" -- -- '/a
 b'
 check 'workdir' 0 'pid;exit 0;' -- --workdir "$work/elsewhere" -- sh -c "[ \"\$(pwd)\" = '$work/elsewhere' ]"
-check 'a workdir that is missing' 126 "fail 126 2 /no/such: $missing;" -- --workdir /no/such -- true
+check 'a workdir that is missing' 126 "fail 126 2 working directory '/no/such': $missing;" -- --workdir /no/such -- true
 check 'variables' 0 'pid;exit 0;' -- --env VOLT_A=b=c --env HOME -- sh -c '[ "$VOLT_A${HOME-gone}" = b=cgone ]'
 check 'no terminal to control' 125 'fail 125 25 controlling terminal: Inappropriate ioctl for device;' -- \
         --setsid-tty -- true </dev/null

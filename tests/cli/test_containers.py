@@ -64,6 +64,13 @@ class TestRun:
             assert said.err.count("\n") == 1
         assert names(box, "--all") == []
 
+    def test_a_working_directory_that_is_missing(self, box):
+        assert box("run", "--rm", "-w", "/nosuch", "box", "true") == (
+            126,
+            "",
+            "Error: Cannot run 'true': working directory '/nosuch': No such file or directory.\n",
+        )
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [

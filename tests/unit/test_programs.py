@@ -300,7 +300,7 @@ def test_workdir(tmp_path):
         assert running.end()[0] == 0
     assert run_init(["pwd"], options=["--workdir", "/no/such"]) == (
         126,
-        ["fail 126 2 /no/such: No such file or directory"],
+        ["fail 126 2 working directory '/no/such': No such file or directory"],
     )
 
 

@@ -164,8 +164,9 @@ class Job:
             self._fail(int(code), reason)
 
     def _fail(self, code: int, reason: str) -> None:
-        words = {COMMAND_NOT_FOUND: "command not found", CANNOT_EXECUTE: "command cannot be executed"}
-        self.failure = Failed(code=code, reason=f"{words[code]}: {reason}" if code in words else reason)
+        words = {COMMAND_NOT_FOUND: "command not found: ", CANNOT_EXECUTE: "command cannot be executed: "}
+        before = "" if reason.startswith("working directory '") else words.get(code, "")
+        self.failure = Failed(code=code, reason=before + reason)
         self._finish(code=code if code in words else None, result="not-started", reason=self.failure.reason)
 
     def _end(self, *, code: int | None = None, signal: int | None = None, core_dumped: bool = False) -> None:
