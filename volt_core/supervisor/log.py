@@ -18,6 +18,8 @@ from volt_core.supervisor.model import Stream
 LINE_LIMIT: Final = 16 * 1024
 """Content bytes of one log line; longer lines are split."""
 _BLOCK = 64 * 1024
+_MOST_OF_A_LINE = LINE_LIMIT + 64  # bytes, with what stands before the content
+_NOTE_GROWTH = 20  # bytes; the number in it gets longer
 
 
 def format_time(nanoseconds: int) -> bytes:
@@ -85,10 +87,25 @@ class LogWriter:
             self._end += _write_at(self._fd, note + text, self._end)
             self._lost = 0
         except OSError as error:
+            begins = not self._lost
             self._lost += content
-            self._write_note(error)
+            if not self._write_note(error) and begins:
+                # The disk was filled to the last byte: the note takes the place of the last lines.
+                self._take_back(len(self._note) + _NOTE_GROWTH)
+                self._write_note(error)
 
-    def _write_note(self, error: OSError) -> None:
+    def _take_back(self, size: int) -> None:
+        """Cut whole lines of at least `size` bytes off the end; their content is lost."""
+        start = max(0, self._end - size - _MOST_OF_A_LINE)
+        data = os.pread(self._fd, self._end - start, start)
+        cut = data.rfind(b"\n", 0, max(0, len(data) - size)) + 1
+        for line in data[cut:].split(b"\n")[:-1]:
+            *_, tag, content = line.split(b" ", 3)
+            self._lost += len(content) + (tag == b"F")
+        self._end = start + cut
+        os.ftruncate(self._fd, self._end)
+
+    def _write_note(self, error: OSError) -> bool:
         """Say at the end of the log what is missing there; written over itself while more is lost."""
         self._note = b"%s stderr F [volt: %d bytes of output are missing here: %s]\n" % (
             format_time(time.time_ns()),
@@ -98,7 +115,8 @@ class LogWriter:
         try:
             _write_at(self._fd, self._note, self._end)
         except OSError:
-            return
+            return False
+        return True
 
 
 def _split_line(line: bytes, whole: bytes, partial: bytes) -> bytes:

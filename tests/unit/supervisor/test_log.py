@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from volt_core import run
 from volt_core.contracts import LogRecord
 from volt_core.supervisor.log import LINE_LIMIT, LogWriter, format_time
 from volt_core.supervisor.logreader import read_log
@@ -195,3 +196,21 @@ def test_a_full_disk_loses_lines_and_the_log_says_how_many(tmp_path: Path) -> No
         assert records[-1] == b"after"
         assert b"[volt: %d bytes of output are missing here" % (10_000 * (10 - kept)) in records[-2]
         assert full[-1].startswith(b"[volt: ")
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("line", [b"%06d\n", b"%06d\r\n"])
+def test_a_disk_full_to_the_last_byte_has_room_for_the_note(tmp_path: Path, line: bytes) -> None:
+    """Small lines fill the last block too, so the last of them make way."""
+    run.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], timeout=10)
+    try:
+        writer = LogWriter(tmp_path / "log")
+        for number in range(3000):
+            writer.write("stdout", line % number)
+        writer.close()
+        *kept, note = [record.data for record in read_log(tmp_path / "log")]
+    finally:
+        run.run(["umount", "-l", str(tmp_path)], timeout=10)
+    assert kept == [(line % number)[:-1] for number in range(len(kept))]
+    lost = len(line % 0) * (3000 - len(kept))
+    assert note == b"[volt: %d bytes of output are missing here: No space left on device]" % lost
