@@ -41,6 +41,7 @@ class LogWriter:
         self._fragments: dict[Stream, bytes] = {}
         self._lost = 0
         self._note = b""
+        self._full = 0
         self._end = _end_of_whole_lines(self._fd)
 
     def write(self, stream: Stream, data: bytes) -> None:
@@ -84,13 +85,17 @@ class LogWriter:
         self._end = min(self._end, os.fstat(self._fd).st_size)
         note = self._note if self._lost else b""
         try:
+            if self._full > self._end:
+                # What was taken back is room for the note alone: more must be there before lines go on.
+                _write_at(self._fd, bytes(self._full - self._end), self._end)
             self._end += _write_at(self._fd, note + text, self._end)
-            self._lost = 0
+            self._lost = self._full = 0
         except OSError as error:
             begins = not self._lost
             self._lost += content
             if not self._write_note(error) and begins:
                 # The disk was filled to the last byte: the note takes the place of the last lines.
+                self._full = self._end + len(text)
                 self._take_back(len(self._note) + _NOTE_GROWTH)
                 self._write_note(error)
 

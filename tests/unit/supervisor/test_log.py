@@ -204,13 +204,18 @@ def test_a_disk_full_to_the_last_byte_has_room_for_the_note(tmp_path: Path, line
     """Small lines fill the last block too, so the last of them make way."""
     run.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], timeout=10)
     try:
+        (tmp_path / "ballast").write_bytes(bytes(8192))
         writer = LogWriter(tmp_path / "log")
         for number in range(3000):
             writer.write("stdout", line % number)
-        writer.close()
         *kept, note = [record.data for record in read_log(tmp_path / "log")]
+        (tmp_path / "ballast").unlink()
+        writer.write("stdout", b"after\n")
+        writer.close()
+        after = [record.data for record in read_log(tmp_path / "log")]
     finally:
         run.run(["umount", "-l", str(tmp_path)], timeout=10)
     assert kept == [(line % number)[:-1] for number in range(len(kept))]
     lost = len(line % 0) * (3000 - len(kept))
     assert note == b"[volt: %d bytes of output are missing here: No space left on device]" % lost
+    assert after == [*kept, note, b"after"]
