@@ -87,3 +87,9 @@ def test_a_fifo_in_the_place_of_a_file_does_not_hang(root: Path) -> None:
     (root / "etc/passwd").unlink()
     os.mkfifo(root / "etc/passwd")
     assert find_identity(root, "").uid == 0
+
+
+@pytest.mark.parametrize("user", ["99999999999", "4294967295", "www:99999999999"])
+def test_a_number_that_is_no_id(root: Path, user: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"The id '\d+' is out of range"):
+        find_identity(root, user)

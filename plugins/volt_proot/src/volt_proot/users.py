@@ -40,6 +40,7 @@ def find_identity(root: Path, user: str) -> Identity:
         uid, gid = int(wanted or "0"), 0
         home = "/root" if uid == 0 else "/"
     else:
+        _check_range(wanted)
         raise InvalidSpec(f"The image has no user {shown(wanted)}", hint="Name one of its /etc/passwd, or a number.")
     if group:
         gid = _find_group(root, group)
@@ -52,6 +53,7 @@ def _find_group(root: Path, group: str) -> int:
         return int(entry[2])
     if _is_number(group):
         return int(group)
+    _check_range(group)
     raise InvalidSpec(f"The image has no group {shown(group)}", hint="Name one of its /etc/group, or a number.")
 
 
@@ -65,6 +67,11 @@ def _find_line(root: Path, path: str, wanted: str, *, fields: int) -> list[str] 
         if sound and entry[column] == wanted:
             return entry
     return None
+
+
+def _check_range(text: str) -> None:
+    if text.isascii() and text.isdigit():
+        raise InvalidSpec(f"The id {shown(text)} is out of range", hint="Ids go from 0 to 4294967294.")
 
 
 def _is_number(text: str) -> bool:
