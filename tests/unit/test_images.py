@@ -226,6 +226,12 @@ def test_tags(images, app):
         images.tag("app", "../x")
 
 
+def test_the_hint_for_a_new_name_offers_no_digest(images, app):
+    with pytest.raises(InvalidName, match="Invalid image name 'X'") as caught:
+        images.tag("app", "X")
+    assert "DIGEST" not in caught.value.hint
+
+
 def test_a_tag_keeps_what_a_source_added(images, store, app):
     ref = store.find_ref("images/app:latest")
     store.set_ref(msgspec.structs.replace(ref, meta={**ref.meta, "snapshot": "20260101"}))

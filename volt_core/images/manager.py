@@ -14,7 +14,7 @@ import msgspec
 
 from volt_core.contracts import FetchedImage, ImageRequest, MtimePolicy, Progress, PutResult, Ref, Store
 from volt_core.contracts.progress import SILENT
-from volt_core.errors import ConflictError, ImageNotFound, NotFoundError, StateCorrupt, UsageError
+from volt_core.errors import ConflictError, ImageNotFound, InvalidName, NotFoundError, StateCorrupt, UsageError
 from volt_core.images import records
 from volt_core.images.archive import open_archive, open_tar_stream
 from volt_core.images.outfile import open_new_file
@@ -155,7 +155,12 @@ class Images:
 
 
 def _tagged(text: str) -> ImageName:
-    name = parse_image_name(text)
+    try:
+        name = parse_image_name(text)
+    except InvalidName as error:
+        # The usual hint offers a digest, too, which nobody can give a tree.
+        hint = "Use NAME or NAME:TAG, not too long, with lower-case letters, digits and . _ - in NAME."
+        raise InvalidName(error.brief, hint=hint) from error
     if name.digest is not None:
         raise UsageError(f"{shown(text)} names an image by its content", hint="Give NAME or NAME:TAG.")
     return name
