@@ -204,3 +204,13 @@ def test_wrong_options_of_run_are_all_its_own(volt, words):
     said = volt("run", *words)
     assert (said.status, said.out) == (125, "")
     assert said.err.endswith("(See 'volt run --help'.)\n")
+
+
+def test_a_setting_that_names_what_no_plugin_provides(volt):
+    for key in ("backend", "store"):
+        said = volt("config", "set", key, "nope")
+        assert (said.status, said.out) == (0, "")
+        assert said.err.startswith("Warning: ")
+        assert f"{key} 'nope'" in said.err
+    volt.ok("config", "unset", "store")
+    assert volt("config", "set", "backend", "proot") == (0, "", "")

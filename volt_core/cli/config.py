@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from volt_core.cli.messages import warn
 from volt_core.cli.render import AsJson, print_json, print_table
 from volt_core.cli.session import volt_of
 from volt_core.config import change
+from volt_core.errors import VoltError
 from volt_core.paths import VoltPaths
 
 Key = Annotated[str, typer.Argument(help="A setting.", show_default=False)]
@@ -41,6 +43,14 @@ def set_(
 ) -> None:
     """Write a setting to the configuration file."""
     change(_file(ctx, system), key, value)
+    plugins = volt_of(ctx).plugins
+    provided = {"backend": plugins.backend, "store": plugins.store}.get(key)
+    if provided and value:
+        try:
+            provided(value)
+        except VoltError as error:
+            # Its plugin may be installed later.
+            warn(f"{error.brief}; the setting is written all the same")
 
 
 def unset(ctx: typer.Context, key: Key, system: System = False) -> None:
