@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 from volt_core import errors
 from volt_core.cli import exits, tables
 from volt_core.cli.lazy import load_command
-from volt_core.cli.tables import Table
+from volt_core.cli.tables import Entry, Table
 from volt_core.errors import VoltError
+from volt_core.models.extension import CommandGroup
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, VOLT_FAILED
 
 TARGET = Path(__file__).parents[1] / "docs" / "cli.md"
+PLUGINS = TARGET.parents[1] / "plugins"
 ONCE = {"container", "workload"}
 """Groups of commands that are described on their own."""
 
@@ -72,7 +75,19 @@ def render() -> str:
                 parts += describe_table("volt container", {"list": table["list"]})
         elif group != "ps":
             parts += [f"## volt {group}\n", *describe_table(f"volt {group}", table)]
+    for group in plugin_groups():
+        parts.append(f"## volt {group.name}\n\n{group.help} It comes with a plugin.\n")
+        commands = load_command(group.name, Entry(group.target, group.help)).commands
+        parts += [describe(f"volt {group.name}", command) for command in commands.values()]
     return "\n".join(parts)
+
+
+def plugin_groups() -> Iterator[CommandGroup]:
+    """Yield what the plugins of this repository add to the command line."""
+    for path in sorted(PLUGINS.glob("*/src/*/plugin.py")):
+        module = importlib.import_module(f"{path.parent.name}.plugin")
+        if hasattr(module, "volt_register_commands"):
+            yield from module.volt_register_commands()
 
 
 def exit_rows() -> Iterator[str]:

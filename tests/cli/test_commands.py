@@ -55,6 +55,10 @@ def test_the_docs_are_those_of_the_commands():
     assert docs.TARGET.read_text() == docs.render(), "run: python tools/cli_docs.py"
 
 
+def test_the_docs_have_the_commands_of_this_repositorys_plugins():
+    assert "### volt cas build\n" in (ROOT / "docs/cli.md").read_text()
+
+
 def all_errors(base=VoltError):
     for member in base.__subclasses__():
         yield member
