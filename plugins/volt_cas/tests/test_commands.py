@@ -123,6 +123,13 @@ def test_mistakes_are_told_with_their_status(volt, words, status, text):
     assert "Traceback" not in err
 
 
+def test_status_says_what_its_sums_count(volt, source):
+    volt("cas", "build", source)
+    out = volt("cas", "status")[1]
+    assert "together, what gc would remove included" in out
+    assert "what refs name, if nothing were shared" in out
+
+
 def test_verify_of_a_damaged_store_ends_with_6(volt, source, tmp_path):
     volt("cas", "build", source, "--ref", "x")
     for path in (tmp_path / "root/lib/cas/objects").rglob("*"):

@@ -133,8 +133,8 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
         ("variants", str(usage.variants), size(usage.variant_bytes)),
         ("tree records", str(usage.trees), size(usage.tree_bytes)),
         ("linked trees", str(usage.links), "-"),
-        ("together", "", size(stored)),
-        ("without sharing", "", size(usage.referenced_bytes)),
+        ("together, what gc would remove included", "", size(stored)),
+        ("what refs name, if nothing were shared", "", size(usage.referenced_bytes)),
         ("free", "", size(usage.free_bytes)),
     ]
     print_table(("WHAT", "COUNT", "SIZE"), rows)
