@@ -16,12 +16,12 @@ from volt_core.contracts import backend as backend_contract
 from volt_core.contracts import store as store_contract
 from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
-from volt_core.testing import backend_kit, facet_kit, store_kit
+from volt_core.testing import backend_kit, facet_kit, failure_kit, store_kit
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 
 DOCS = Path(__file__).parents[2] / "docs"
 AREAS = {
-    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit)),
+    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit)),
     "S": (store_contract, DOCS / "store-contract.md", (store_kit,)),
 }
 

@@ -9,6 +9,7 @@ import pytest
 pytest.register_assert_rewrite(
     "volt_core.testing.backend_kit",
     "volt_core.testing.facet_kit",
+    "volt_core.testing.failure_kit",
     "volt_core.testing.hook_kit",
     "volt_core.testing.pytest_plugin",
     "volt_core.testing.samples",

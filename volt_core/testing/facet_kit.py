@@ -14,9 +14,7 @@ from volt_core.errors import BackendError, UsageError, WrongState
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
 from volt_core.models.workload import Status, Workload
 from volt_core.names import new_name
-from volt_core.testing.workbench import BackendKit, Pipes, Workbench, background
-
-_GRACE = 10.0
+from volt_core.testing.workbench import GRACE, BackendKit, Pipes, Workbench, background
 
 
 class BackendExecKit(BackendKit):
@@ -84,7 +82,7 @@ class BackendExecKit(BackendKit):
         with Pipes() as pipes, pytest.raises(WrongState):
             self.exec(bench, workload, self.payload.exits(0), pipes)
         bench.backend.start(workload)
-        bench.backend.stop(workload, _GRACE)
+        bench.backend.stop(workload, GRACE)
         with Pipes() as pipes, pytest.raises(WrongState):
             self.exec(bench, workload, self.payload.exits(0), pipes)
 
@@ -94,7 +92,7 @@ class BackendExecKit(BackendKit):
             command = self.payload.prints_then_sleeps("here")
             with background(lambda: self.exec(bench, workload, command, pipes)) as running:
                 pipes.wait_for_output(bench.patience)
-                bench.backend.stop(workload, _GRACE)
+                bench.backend.stop(workload, GRACE)
                 assert running.result(bench.patience).code != 0
 
     def test_b11_signals_of_the_caller_reach_it_alone(self, bench: Workbench) -> None:
@@ -171,7 +169,7 @@ class BackendAttachKit(BackendKit):
         with Pipes(None) as pipes, background(lambda: attach(workload, pipes.streams, started.set)) as running:
             assert started.wait(bench.patience)
             assert bench.fresh().status(workload).status is Status.RUNNING
-            bench.fresh().stop(workload, _GRACE)
+            bench.fresh().stop(workload, GRACE)
             assert running.result(bench.patience) == bench.fresh().status(workload).outcome
 
     def test_b12_a_reader_that_is_gone_is_sigpipe_to_the_payload(self, bench: Workbench) -> None:
@@ -199,7 +197,7 @@ class BackendFreezeKit(BackendKit):
     def test_b13_stop_ends_a_frozen_one(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())
         self.freezer(bench).freeze(workload)
-        bench.backend.stop(workload, _GRACE)
+        bench.backend.stop(workload, GRACE)
         assert not bench.backend.status(workload).status.active
 
     def test_b11_b13_a_frozen_one_takes_no_commands(self, bench: Workbench) -> None:

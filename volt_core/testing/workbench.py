@@ -22,6 +22,10 @@ from volt_core.names import new_name
 from volt_core.testing.payloads import ShellPayload
 
 T = TypeVar("T")
+GRACE = 10.0
+"""Seconds that a payload which ends when asked is given to do so."""
+SHORT = 0.3
+"""Seconds in which something that should not happen would have."""
 IMAGE_REF = "images/kit:latest"
 
 

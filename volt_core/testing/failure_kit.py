@@ -1,0 +1,195 @@
+"""Conformance of a backend: what goes wrong, on purpose or not, and what the log keeps; see :mod:`.backend_kit`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from volt_core.contracts import Backend
+from volt_core.errors import BackendError, ObjectMissing, WrongState
+from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
+from volt_core.models.workload import ContainerSpec, Status, VmSpec
+from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench, background
+
+
+class BackendFailureKit(BackendKit):
+    """What goes wrong: interrupted acts, two callers at once, commands and images that are not there."""
+
+    def test_b1_create_without_the_image_fails_and_can_be_cleared_away(self, bench: Workbench) -> None:
+        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec | VmSpec):
+            pytest.skip("this kind of workload has no image")
+        bench.image = "sha256:" + "0" * 64
+        workload = bench.plan(self.payload.sleeps())
+        with pytest.raises(ObjectMissing):
+            bench.backend.create(workload)
+        bench.backend.delete(workload)
+
+    @pytest.mark.parametrize("code", [COMMAND_NOT_FOUND, CANNOT_EXECUTE])
+    def test_b2_a_command_that_cannot_be_started_leaves_126_or_127(self, bench: Workbench, code: int) -> None:
+        command = self.payload.missing() if code == COMMAND_NOT_FOUND else self.payload.unexecutable()
+        workload = bench.create(command)
+        with pytest.raises(BackendError):
+            bench.backend.start(workload)
+        status = bench.backend.status(workload)
+        assert status.status is Status.FAILED
+        assert status.outcome is not None
+        assert (status.outcome.code, status.outcome.result) == (code, "not-started")
+        assert bench.backend.wait(workload, SHORT) == status.outcome
+        bench.backend.stop(workload, SHORT)
+
+    @pytest.mark.parametrize("delay", [0.04, 0.08, 0.12])
+    def test_b2_of_two_starts_one_is_refused_and_leaves_the_other_alone(self, bench: Workbench, delay: float) -> None:
+        workload = bench.create(self.payload.sleeps())
+
+        def start(pause: float) -> bool:
+            time.sleep(pause)
+            try:
+                bench.fresh().start(workload)
+            except WrongState:
+                return False
+            return True
+
+        with ThreadPoolExecutor() as threads:
+            assert sorted(threads.map(start, (0.0, delay))) == [False, True]
+        assert bench.backend.status(workload).status is Status.RUNNING
+        bench.backend.stop(workload, GRACE)
+        assert bench.backend.status(workload).status is Status.STOPPED
+
+    def test_b3_two_stops_at_once(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.sleeps())
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda backend: backend.stop(workload, GRACE), [bench.fresh(), bench.fresh()]))
+        assert not bench.backend.status(workload).status.active
+
+    def test_b3_a_kill_during_a_stop_shortens_it(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        begin = time.monotonic()
+        with background(lambda: bench.fresh().stop(workload, 60)):
+            time.sleep(SHORT)
+            bench.backend.kill(workload, signal.SIGKILL)
+        assert time.monotonic() - begin < bench.patience
+        assert not bench.backend.status(workload).status.active
+
+    def test_b5_delete_after_an_interrupted_create(self, bench: Workbench) -> None:
+        workload = bench.plan(self.payload.sleeps())
+        bench.backend.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b5_delete_twice(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.exits(0))
+        bench.backend.wait(workload, bench.patience)
+        bench.backend.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b5_delete_without_the_folder(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        bench.delete(workload)
+        bench.backend.delete(workload)
+
+    def test_b6_status_of_what_was_never_created_is_not_active(self, bench: Workbench) -> None:
+        workload = bench.plan(self.payload.sleeps())
+        assert not bench.backend.status(workload).status.active
+        bench.folder(workload).rmdir()
+        assert not bench.backend.status(workload).status.active
+
+    def test_b6_status_answers_while_a_stop_waits(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGTERM))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        with background(lambda: bench.fresh().stop(workload, 1.5)):
+            time.sleep(SHORT)
+            begin = time.monotonic()
+            assert bench.backend.status(workload).status is Status.RUNNING
+            assert time.monotonic() - begin < 1
+
+    def test_b10_many_at_once_keep_to_themselves(self, bench: Workbench) -> None:
+        workloads = [bench.create(self.payload.exits(code)) for code in range(10)]
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda workload: bench.fresh().start(workload), workloads))
+        outcomes: list[Outcome] = [bench.backend.wait(workload, bench.patience) for workload in workloads]
+        assert [outcome.code for outcome in outcomes] == list(range(10))
+
+
+class BackendLogsKit(BackendKit):
+    """The log."""
+
+    def test_b8_the_log_is_what_was_printed(self, bench: Workbench) -> None:
+        before = time.time_ns()
+        workload = bench.start(self.payload.prints("one", "", "three"))
+        bench.backend.wait(workload, bench.patience)
+        records = list(bench.backend.logs(workload))
+        assert [record.data for record in records] == [b"one", b"", b"three"]
+        assert {record.stream for record in records} == {"stdout" if self.payload.parts_streams else "console"}
+        times = [record.time for record in records]
+        assert times == sorted(times)
+        assert before - 10**9 <= times[0] <= times[-1] <= time.time_ns()
+
+    def test_b8_stderr_is_told_apart(self, bench: Workbench) -> None:
+        if not self.payload.parts_streams:
+            pytest.skip("this kind of workload has one stream")
+        workload = bench.start(self.payload.prints_error("oops"))
+        bench.backend.wait(workload, bench.patience)
+        assert [(record.stream, record.data) for record in bench.backend.logs(workload)] == [("stderr", b"oops")]
+
+    def test_b8_a_line_without_newline_is_kept(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.writes("prompt>"))
+        bench.backend.wait(workload, bench.patience)
+        assert [(record.data, record.partial) for record in bench.backend.logs(workload)] == [(b"prompt>", True)]
+
+    def test_b8_a_flood_is_kept_whole(self, bench: Workbench) -> None:
+        lines = [f"line {number}" for number in range(5000)]
+        workload = bench.start(self.payload.prints(*lines))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload) == [line.encode() for line in lines]
+
+    def test_b8_all_runs_are_in_it(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("again"))
+        bench.backend.wait(workload, bench.patience)
+        bench.backend.start(workload)
+        bench.backend.wait(workload, bench.patience)
+        assert [record.data for record in bench.fresh().logs(workload)] == [b"again", b"again"]
+
+    def test_b8_what_never_ran_has_an_empty_log(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.sleeps())
+        assert bench.lines(workload) == []
+        assert bench.lines(workload, follow=True) == []
+
+    @pytest.mark.parametrize(("tail", "expected"), [(0, []), (2, [b"4", b"5"]), (99, [b"1", b"2", b"3", b"4", b"5"])])
+    def test_b8_tail_limits_it_to_the_last(self, bench: Workbench, tail: int, expected: list[bytes]) -> None:
+        workload = bench.start(self.payload.prints("1", "2", "3", "4", "5"))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload, tail=tail) == expected
+
+    def test_b8_since_limits_it_to_newer_lines(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("line"))
+        bench.backend.wait(workload, bench.patience)
+        between = time.time_ns()
+        bench.backend.start(workload)
+        bench.backend.wait(workload, bench.patience)
+        assert len(bench.lines(workload, since=between)) == 1
+        assert bench.lines(workload, since=time.time_ns()) == []
+
+    def test_b8_follow_yields_at_once_and_ends_with_the_workload(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints_then_sleeps("first"))
+        seen = threading.Event()
+        gathered: list[bytes] = []
+
+        def follow(backend: Backend) -> None:
+            for record in backend.logs(workload, follow=True):
+                gathered.append(record.data)
+                seen.set()
+
+        with background(lambda: follow(bench.fresh())):
+            assert seen.wait(bench.patience)
+            assert bench.backend.status(workload).status is Status.RUNNING
+            bench.backend.stop(workload, GRACE)
+        assert gathered == [b"first"]
+
+    def test_b8_follow_of_an_ended_one_ends(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("line"))
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload, follow=True) == [b"line"]
