@@ -84,11 +84,7 @@ if [ -n "$image_file" ]; then
 else
     image=debian:bookworm
     title "Pull Debian, straight into the store"
-    if volt image inspect "$image" >/dev/null 2>&1; then
-        echo "$image is there already, from an earlier demo."
-    else
-        run image pull "$image"
-    fi
+    run image pull "$image"
 fi
 
 title "Create two containers from one image"
