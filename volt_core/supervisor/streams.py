@@ -21,6 +21,7 @@ _READ_SIZE: Final = 64 * 1024
 _WRITE_SIZE: Final = select.PIPE_BUF
 _FRAGMENT_MS: Final = 200
 """How long part of a line may wait for its end before the log gets it as it is."""
+_CALLER_SECONDS: Final = 0.25
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
 
@@ -167,8 +168,9 @@ class OutputPump(threading.Thread):
             return
         except OSError:
             self._drop_sink()
-            # Its reader has left: so do we, and the process meets SIGPIPE as it would without us.
-            if self._break_on_epipe and not self._abandoned.is_set():
+            # Its reader has left: so do we, and the process meets SIGPIPE as it would without us. Unless the caller
+            # has gone too: when both are killed at once, word of the caller may come second.
+            if self._break_on_epipe and not self._abandoned.wait(_CALLER_SECONDS):
                 self._end_source()
             return
         self._pending = self._pending[written:]

@@ -31,6 +31,6 @@ def bench(backend: ProotBackend, busybox_root: Path) -> Iterator[Workbench]:
     def make_spec(root: str, command: Any, **changes: Any) -> ContainerSpec:
         return msgspec.structs.replace(ContainerSpec(image="test", root=root, command=tuple(command)), **changes)
 
-    bench = Workbench(backend, make_spec, image, patience=20.0)
+    bench = Workbench(backend, make_spec, image, patience=60.0)
     yield bench
     bench.clear()

@@ -92,3 +92,29 @@ def test_what_is_left_is_read_from_any_descriptor(tmp_path: Path) -> None:
     log.close()
     os.close(write)
     assert [record.data for record in read_log(tmp_path / "log")] == [b"the rest"]
+
+
+@pytest.mark.parametrize("caller_is_gone", [True, False])
+def test_a_reader_that_leaves_together_with_the_caller_breaks_no_pipe(tmp_path: Path, caller_is_gone: bool) -> None:
+    source, source_write = os.pipe()
+    reader, sink = os.pipe()
+    os.close(reader)
+    log = LogWriter(tmp_path / "log")
+    pump = OutputPump(source, log=log, stream="stdout", sink=sink, wake=Event(), break_on_epipe=True)
+    pump.start()
+    os.write(source_write, b"one\n")
+    if caller_is_gone:
+        time.sleep(0.05)  # word of the caller's end comes after that of its reader
+        pump.abandon()
+        time.sleep(0.5)
+        os.write(source_write, b"two\n")
+        os.close(source_write)
+    else:
+        assert pump.logged.wait(10)
+        with pytest.raises(BrokenPipeError):
+            os.write(source_write, b"two\n")
+        os.close(source_write)
+    pump.close()
+    log.close()
+    expected = [b"one", b"two"] if caller_is_gone else [b"one"]
+    assert [record.data for record in read_log(tmp_path / "log")] == expected
