@@ -27,6 +27,7 @@ from volt_core.supervisor.model import (
     LOCK_FILE,
     OUTCOME_FILE,
     RECORD_FILE,
+    Answer,
     Ended,
     Exec,
     Failed,
@@ -175,39 +176,21 @@ class Supervised:
 
     def stop(self, number: int, timeout: float) -> None:
         """Send the signal `number`, after `timeout` seconds SIGKILL to everything. Returns when nothing runs."""
-        connection = self._find()
-        if connection is None:
-            self.clean()
-            return
-        with contextlib.closing(connection):
-            connection.sock.settimeout(_patience(timeout + _ANSWER_SECONDS))
-            try:
-                connection.send(Stop(signal=number, timeout=timeout))
-                answer = connection.receive_answer()
-            except ConnectionError:
-                answer = None
-            except TimeoutError:
-                answer = None
-                self._kill_supervisor()
-        if answer is None:
+        try:
+            answer = self._ask(Stop(signal=number, timeout=timeout), timeout + _ANSWER_SECONDS)
+        except TimeoutError:
+            answer = None
+            self._kill_supervisor()
             self._await_end()
+        if answer is None:
             self.clean()
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Block until it has ended. Raises :class:`TimedOut`, and :class:`WrongState` if it never ran."""
-        connection = self._find()
-        if connection is not None:
-            with contextlib.closing(connection):
-                connection.sock.settimeout(_patience(timeout))
-                try:
-                    connection.send(Watch())
-                    answer = connection.receive_answer()
-                except ConnectionError:
-                    answer = None
-                except TimeoutError:
-                    raise TimedOut(f"'{self._name}' did not end within {timeout:g} s") from None
-            if answer is None:
-                self._await_end()
+        try:
+            self._ask(Watch(), timeout)
+        except TimeoutError:
+            raise TimedOut(f"'{self._name}' did not end within {timeout:g} s") from None
         outcome = self.status().outcome
         if outcome is None:
             raise WrongState(f"Cannot wait for '{self._name}': it was never started")
@@ -256,6 +239,26 @@ class Supervised:
             return control.find_supervisor(self._folder)
         except FileNotFoundError:
             return None
+
+    def _ask(self, request: Watch | Stop, timeout: float | None) -> Answer | None:
+        """Return what the supervisor answers, or None when there is none any more.
+
+        One with no descriptor left hangs up at once, and is asked again. Raises TimeoutError.
+        """
+        limit = _patience(timeout)
+        deadline = None if limit is None else time.monotonic() + limit
+        while (connection := self._find()) is not None:
+            with contextlib.closing(connection), contextlib.suppress(ConnectionError):
+                connection.sock.settimeout(deadline and max(_POLL_SECONDS, deadline - time.monotonic()))
+                connection.send(request)
+                answer = connection.receive_answer()
+                if answer is not None:
+                    return answer
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError
+            time.sleep(_POLL_SECONDS)
+        self._await_end()
+        return None
 
     def _launch(self, launch: Launch, fds: tuple[int, ...]) -> control.Connection:
         """Start a supervisor and return the connection on which it answers."""

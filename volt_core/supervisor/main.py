@@ -111,7 +111,9 @@ class Supervisor:
             if self._childless and self._outcome is None:
                 self._retire()
             self._tell_ends()
-            for key, _ in self._selector.select(self._pause()):
+            ready = [key for key, _ in self._selector.select(self._pause())]
+            # Those who have hung up go first: their descriptors are what a newcomer may need.
+            for key in sorted(ready, key=lambda key: key.fileobj is self._listener):
                 act: Callable[[], object] = key.data
                 act()
 

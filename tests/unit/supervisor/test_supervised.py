@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +221,23 @@ def test_more_clients_than_descriptors_cost_themselves_alone(workload: Workload)
         assert client.receive_answer() is None
         assert workload.supervised.status().status is Status.RUNNING
     workload.supervised.stop(signal.SIGTERM, 10)
+    outcome = workload.supervised.status().outcome
+    assert outcome is not None
+    assert outcome.signal == signal.SIGTERM
+
+
+def test_a_stop_that_is_turned_away_is_asked_again(workload: Workload) -> None:
+    workload.start("sleep", "1000")
+    resource.prlimit(workload.supervisor(), resource.RLIMIT_NOFILE, (24, 24))
+    with contextlib.ExitStack() as stack:
+        clients = [control.find_supervisor(workload.folder) for _ in range(40)]
+        for client in clients:
+            assert client is not None
+            stack.callback(client.close)
+        leaving = threading.Timer(0.3, stack.pop_all().close)
+        leaving.start()
+        workload.supervised.stop(signal.SIGTERM, 10)
+        leaving.join()
     outcome = workload.supervised.status().outcome
     assert outcome is not None
     assert outcome.signal == signal.SIGTERM
