@@ -19,7 +19,13 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 MODE = os.environ.get("VOLT_BUILD_NATIVE", "")
-PROGRAMS = ["guard", "init"]
+PROGRAMS = {
+    "enter": ["enter.c", "command.c", "pump.c", "session.c"],
+    "guard": ["guard.c"],
+    "init": ["init.c", "command.c", "pump.c", "session.c"],
+    "outcome": ["outcome.c"],
+    "rootfs": ["rootfs.c", "overlay.c"],
+}
 PROGRAM_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Wextra", "-fstack-protector-strong", "-static", "-s"]
 
 
@@ -75,14 +81,15 @@ class BuildPrograms(Command):
     def run(self) -> None:
         directory = Path("" if self.editable_mode else self.build_lib, "volt_core/_bin")
         directory.mkdir(parents=True, exist_ok=True)
-        for name in PROGRAMS:
+        for name, sources in PROGRAMS.items():
             target = directory / name
             # What lies there is from an earlier build, or was copied from the tree of an editable install.
             target.unlink(missing_ok=True)
             if MODE == "0":
                 continue
             try:
-                self.spawn([*compiler(), *PROGRAM_FLAGS, "-o", str(target), f"csrc/programs/{name}.c"])
+                paths = [f"csrc/programs/{source}" for source in sources]
+                self.spawn([*compiler(), *PROGRAM_FLAGS, "-o", str(target), *paths])
             except (BaseError, CCompilerError, OSError) as error:
                 # A dynamic program would look for its libraries inside the workload's root file system.
                 give_up(f"building without the static program {name!r}, 'volt doctor' says what that costs", error)
@@ -90,7 +97,7 @@ class BuildPrograms(Command):
                 self.built.append(str(target))
 
     def get_source_files(self) -> list[str]:
-        return [f"csrc/programs/{name}.c" for name in PROGRAMS]
+        return sorted({f"csrc/programs/{source}" for sources in PROGRAMS.values() for source in sources})
 
     def get_outputs(self) -> list[str]:
         return self.built

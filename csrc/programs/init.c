@@ -3,339 +3,223 @@
  * The first process of a workload's payload:
  *
  *     init --status-fd N [--pdeathsig] [--setsid-tty] [--deny-untranslated] [--workdir DIR] [--env NAME[=VALUE]]...
- *          -- CMD ARGS...
+ *          [--user UID:GID[:GID,...]] -- CMD ARGS...
+ *     init --handed [--workdir DIR] [--user UID:GID[:GID,...]] -- CMD ARGS...
  *
  * It runs CMD as its child, adopts and reaps whatever loses its parent, passes signals on, and ends as soon as CMD does,
- * with CMD's exit code or 128 + signal. Descriptor N, which CMD does not inherit, gets lines of text:
- *
- *     pid PID                       CMD was executed
- *     fail CODE ERRNO TEXT          it was not; init exits with CODE: 127 not found, 126 not executable (or no such
- *                                   DIR), 125 anything else
- *     exit CODE                     CMD ended
- *     signal NUMBER core|nocore     a signal ended CMD
+ * with CMD's exit code or 128 + signal. What it reports to descriptor N, which CMD does not inherit, is in command.h.
  *
  * --env sets a variable of CMD's environment, or without a value removes it: for what would act on the programs in
  * between, as LD_PRELOAD does, and for what is meant for those alone. Others can see it, so it is not for secrets.
  *
- * The lines are needed because the exit status alone does not tell 127 of CMD from 127 of init, nor a signal from an
- * exit with 128 + n, and because a tracer in between (proot) loses the signal.
+ * --handed is for PID 1 of a container of systemd-nspawn. Descriptors, settings and environment come from `rootfs`
+ * (handover.h); READY=1 is sent once CMD was executed; all signals that can be caught are passed on, and the output is
+ * copied where somebody is attached or CMD has a terminal.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../util.h"
+#include "command.h"
+#include "handover.h"
+#include "session.h"
 #include "untranslated.h"
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-enum {
-        EXIT_INTERNAL = 125,
-        EXIT_CANNOT_EXECUTE = 126,
-        EXIT_NOT_FOUND = 127,
-};
-
 struct options {
-        int status_fd;
-        bool pdeathsig;
-        bool setsid_tty;
+        int report_fd;
+        bool handed;
         bool deny_untranslated;
-        const char *workdir;
-        char **argv;
+        struct command command;
 };
 
-/* What a child that could not execute the command tells its parent. */
-struct failure {
-        int code;
-        int error;
-        char what[128];
-};
+/* Too large for a stack that a static program may have to share with nothing else. */
+static struct session session = { .signal_fd = -1, .master = -1 };
+static struct options options = { .report_fd = -1, .command.streams = { -1, -1, -1 } };
 
 static int usage(const char *problem) {
         fprintf(stderr,
                 "init: %s\n"
                 "usage: init --status-fd N [--pdeathsig] [--setsid-tty] [--deny-untranslated] [--workdir DIR] "
-                "[--env NAME[=VALUE]]... -- CMD ARGS...\n", problem);
+                "[--env NAME[=VALUE]]... [--user UID:GID[:GID,...]] -- CMD ARGS...\n"
+                "       init --handed [--workdir DIR] [--user UID:GID[:GID,...]] -- CMD ARGS...\n", problem);
         return EXIT_INTERNAL;
 }
 
-static int parse_fd(const char *text) {
-        char *end;
-        long fd;
-
-        errno = 0;
-        fd = strtol(text, &end, 10);
-        /* 0 to 2 are the command's own. */
-        return errno == 0 && end != text && *end == 0 && fd > 2 && fd <= INT_MAX ? (int) fd : -1;
+static int deny(void *data) {
+        (void) data;
+        return deny_untranslated();
 }
 
-static int parse_options(char **args, struct options *ret) {
-        struct options o = { .status_fd = -1 };
-
+static int parse_options(char **args, struct options *o) {
         for (; *args && strcmp(*args, "--") != 0; args++) {
-                if (strcmp(*args, "--pdeathsig") == 0)
-                        o.pdeathsig = true;
+                if (strcmp(*args, "--handed") == 0)
+                        o->handed = true;
+                else if (strcmp(*args, "--pdeathsig") == 0)
+                        o->command.pdeathsig = true;
                 else if (strcmp(*args, "--setsid-tty") == 0)
-                        o.setsid_tty = true;
+                        o->command.terminal = true;
                 else if (strcmp(*args, "--deny-untranslated") == 0)
-                        o.deny_untranslated = true;
+                        o->command.confine = deny;
                 else if (strcmp(*args, "--workdir") == 0 && args[1])
-                        o.workdir = *++args;
-                else if (strcmp(*args, "--env") == 0 && args[1]) {
+                        o->command.workdir = *++args;
+                else if (strcmp(*args, "--user") == 0 && args[1]) {
+                        if (parse_identity(*++args, &o->command.identity) < 0)
+                                return usage("--user needs UID:GID[:GID,...]");
+                } else if (strcmp(*args, "--env") == 0 && args[1]) {
                         if (putenv(*++args) != 0)       /* which removes it if there is no "=" */
                                 return usage("--env cannot be set");
                 } else if (strcmp(*args, "--status-fd") == 0 && args[1]) {
-                        o.status_fd = parse_fd(*++args);
-                        if (o.status_fd < 0)
+                        o->report_fd = parse_fd(*++args);
+                        if (o->report_fd < 0)
                                 return usage("--status-fd needs a number above 2");
                 } else
                         return usage("unknown option or missing value");
         }
-        if (o.status_fd < 0)
-                return usage("--status-fd is missing");
+        if (o->handed == (o->report_fd >= 0))
+                return usage("either --status-fd or --handed");
         if (!args[0] || !args[1])
                 return usage("no command after --");
-        o.argv = args + 1;
-        *ret = o;
+        o->command.argv = args + 1;
         return 0;
 }
 
-/* A supervisor that is gone reads nothing: there is nobody to tell about a failed write. */
-__attribute__((format(printf, 2, 3)))
-static void report(int status_fd, const char *format, ...) {
-        char line[256];
-        size_t size;
-        va_list args;
-        int n;
-
-        va_start(args, format);
-        n = vsnprintf(line, sizeof line, format, args);
-        va_end(args);
-        if (n < 0)
-                return;
-        size = (size_t) n < sizeof line ? (size_t) n : sizeof line - 1;
-        for (size_t i = 0; i < size; i++)
-                if ((unsigned char) line[i] < ' ')      /* a command's name may hold anything */
-                        line[i] = '?';
-        line[size - 1] = '\n';
-        for (size_t at = 0; at < size;) {
-                ssize_t written = RETRY_EINTR(write(status_fd, line + at, size - at));
-
-                if (written < 0)
-                        return;
-                at += (size_t) written;
-        }
-}
-
-static bool is_regular(const char *file) {
+/* Maps what rootfs left for us: settings first, then the environment, which replaces ours. */
+static int take_environment(struct handed_settings *ret_settings) {
+        const char *container = getenv("container"), *socket_path = getenv("NOTIFY_SOCKET");
+        char *text, *at, *end;
         struct stat st;
 
-        return stat(file, &st) == 0 && S_ISREG(st.st_mode);
-}
+        if (fstat(HANDED_ENVIRONMENT, &st) < 0)
+                return -errno;
+        if (st.st_size == 0)
+                return -EPROTO;
+        text = mmap(NULL, (size_t) st.st_size, PROT_READ|PROT_WRITE, MAP_PRIVATE, HANDED_ENVIRONMENT, 0);
+        if (text == MAP_FAILED)
+                return -errno;
+        (void) close(HANDED_ENVIRONMENT);
+        end = text + st.st_size;
+        if (end[-1] != 0 || parse_handed_settings(text, ret_settings) < 0)
+                return -EPROTO;
 
-/* Executes by the rules of execvpe(), save that a file of unknown format is not given to /bin/sh, and that a directory
- * of PATH that may not be searched is passed over as shells do. Gives an errno. */
-static int execute(char **argv) {
-        const char *path = getenv("PATH"), *end;
-        bool denied = false;
-        char file[PATH_MAX];
-
-        if (strchr(argv[0], '/') || argv[0][0] == 0) {
-                execv(argv[0], argv);
-                return errno;
-        }
-        for (path = path ? path : DEFAULT_PATH; ; path = end + 1) {
-                int n;
-
-                end = strchrnul(path, ':');
-                n = snprintf(file, sizeof file, "%.*s%s%s", (int) (end - path), path, end > path ? "/" : "./", argv[0]);
-                if (n > 0 && (size_t) n < sizeof file) {
-                        execv(file, argv);
-                        if (errno == EACCES)
-                                denied = denied || is_regular(file);
-                        else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != ENAMETOOLONG)
-                                return errno;
-                }
-                if (*end == 0)
-                        return denied ? EACCES : ENOENT;
-        }
-}
-
-static void reset_signals(void) {
-        struct sigaction standard = { .sa_handler = SIG_DFL };
-        sigset_t none;
-
-        for (int number = 1; number < NSIG; number++)
-                (void) sigaction(number, &standard, NULL);     /* SIGKILL, SIGSTOP and libc's own refuse */
-        sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Never comes back from the child's side. */
-__attribute__((noreturn))
-static void child_fail(int report_fd, int code, int error, const char *what) {
-        struct failure failure = { .code = code, .error = error };
-
-        (void) snprintf(failure.what, sizeof failure.what, "%s", what);
-        (void) !write(report_fd, &failure, sizeof failure);
-        _exit(code);
-}
-
-__attribute__((noreturn))
-static void run_child(const struct options *o, pid_t parent, int report_fd) {
-        int error;
-
-        if (o->pdeathsig) {
-                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-                        child_fail(report_fd, EXIT_INTERNAL, errno, "prctl");
-                if (getppid() != parent)
-                        _exit(EXIT_INTERNAL);
-        }
-        if (o->setsid_tty) {
-                if (setsid() < 0)
-                        child_fail(report_fd, EXIT_INTERNAL, errno, "setsid");
-                if (ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
-                        child_fail(report_fd, EXIT_INTERNAL, errno, "controlling terminal");
-        }
-        if (o->workdir && chdir(o->workdir) < 0) {
-                char what[sizeof ((struct failure *) NULL)->what];
-
-                error = errno;
-                (void) snprintf(what, sizeof what, "working directory '%s'", o->workdir);
-                child_fail(report_fd, EXIT_CANNOT_EXECUTE, error, what);
-        }
-        if (o->deny_untranslated) {
-                int r = deny_untranslated();
-
-                if (r < 0)
-                        child_fail(report_fd, EXIT_INTERNAL, -r, "seccomp");
-        }
-        reset_signals();
-        error = execute(o->argv);
-        child_fail(report_fd, error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE, error,
-                   o->argv[0]);
-}
-
-/* Starts the command and waits until it is executed. Gives 0, or the code to exit with after a failure was reported. */
-static int start(const struct options *o, pid_t *ret_pid) {
-        _cleanup_close_ int read_fd = -1, write_fd = -1;
-        pid_t self = getpid(), pid;
-        struct failure failure;
-        int fds[2];
-        ssize_t n;
-
-        /* exec closes the write end: end of file means that it succeeded. */
-        if (pipe2(fds, O_CLOEXEC) < 0) {
-                report(o->status_fd, "fail %d %d pipe: %s\n", EXIT_INTERNAL, errno, strerror(errno));
-                return EXIT_INTERNAL;
-        }
-        read_fd = fds[0];
-        write_fd = fds[1];
-        pid = fork();
-        if (pid < 0) {
-                report(o->status_fd, "fail %d %d fork: %s\n", EXIT_INTERNAL, errno, strerror(errno));
-                return EXIT_INTERNAL;
-        }
-        if (pid == 0)
-                run_child(o, self, write_fd);
-        write_fd = close_fd(write_fd);
-
-        n = RETRY_EINTR(read(read_fd, &failure, sizeof failure));
-        if (n == sizeof failure) {
-                report(o->status_fd, "fail %d %d %s: %s\n",
-                       failure.code, failure.error, failure.what, strerror(failure.error));
-                return failure.code;
-        }
-        report(o->status_fd, "pid %d\n", (int) pid);
-        *ret_pid = pid;
+        container = container ? strdup(container) : NULL;
+        socket_path = socket_path ? strdup(socket_path) : NULL;
+        if (clearenv() != 0)
+                return -ENOMEM;
+        if (container)
+                (void) setenv("container", container, 1);
+        for (at = text + strlen(text) + 1; at < end; at += strlen(at) + 1)
+                if (strchr(at, '=') && putenv(at) != 0)
+                        return -errno;
+        ret_settings->notify_socket = socket_path;
         return 0;
 }
 
-static int report_end(int status_fd, int status) {
-        if (WIFSIGNALED(status)) {
-                report(status_fd, "signal %d %s\n", WTERMSIG(status), WCOREDUMP(status) ? "core" : "nocore");
-                return 128 + WTERMSIG(status);
-        }
-        report(status_fd, "exit %d\n", WEXITSTATUS(status));
-        return WEXITSTATUS(status);
+static void notify_ready(const char *path) {
+        static const char message[] = "READY=1";
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        _cleanup_close_ int fd = -1;
+
+        if (!path || path[0] != '/' || strlen(path) >= sizeof address.sun_path)
+                return;
+        strcpy(address.sun_path, path);
+        fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_CLOEXEC, 0);
+        if (fd >= 0)
+                (void) !sendto(fd, message, sizeof message - 1, MSG_NOSIGNAL, (struct sockaddr *) &address, sizeof address);
 }
 
-/* What a terminal sends goes to its whole foreground process group: the command has it already if it is in ours. */
-static bool came_to_the_whole_group(const siginfo_t *info, pid_t pid) {
-        return info->si_code == SI_KERNEL && info->si_signo != SIGHUP && getpgid(pid) == getpgrp();
+/* Pipes, so that what the payload writes reaches the journal as well as whoever is attached. */
+static int give_pipes(struct session *s, struct command *command) {
+        for (int stream = STDOUT_FILENO; stream <= STDERR_FILENO; stream++) {
+                int fds[2];
+
+                if (pipe2(fds, O_CLOEXEC) < 0)
+                        return -errno;
+                if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
+                        return -errno;
+                command->streams[stream] = fds[1];
+                add_flow(s, fds[0], stream, stream == STDOUT_FILENO ? HANDED_LOG_OUT : HANDED_LOG_ERR)->ends_with_reader = true;
+        }
+        return 0;
 }
 
-static int supervise(int status_fd, const sigset_t *signals, pid_t pid) {
-        for (;;) {
-                siginfo_t info;
-                int status;
-                pid_t ended;
-
-                if (sigwaitinfo(signals, &info) < 0)
-                        continue;
-                if (info.si_signo != SIGCHLD) {
-                        if (!came_to_the_whole_group(&info, pid))
-                                (void) kill(pid, info.si_signo);
-                        continue;
-                }
-                /* One SIGCHLD may stand for many children. */
-                while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
-                        if (ended == pid)
-                                return report_end(status_fd, status);
+static int give_streams(struct session *s, struct command *command, const struct handed_settings *settings) {
+        if (settings->terminal)
+                return give_terminal(s, command, settings->rows, settings->columns, settings->attached && settings->has_stdin,
+                                     settings->attached ? HANDED_LOG_OUT : -1);
+        if (!settings->has_stdin) {
+                command->streams[0] = open("/dev/null", O_RDONLY|O_CLOEXEC);
+                if (command->streams[0] < 0)
+                        return -errno;
         }
+        return settings->attached ? give_pipes(s, command) : 0;
 }
 
 /* PR_SET_PDEATHSIG says nothing of a parent that died before the call; its end of the status pipe does. */
-static bool supervisor_is_gone(int status_fd) {
-        struct pollfd p = { .fd = status_fd };
+static bool supervisor_is_gone(int report_fd) {
+        struct pollfd p = { .fd = report_fd };
 
         return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP));
 }
 
+static int set_cloexec(int first, int last) {
+        for (int fd = first; fd <= last; fd++)
+                if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+                        return -errno;
+        return 0;
+}
+
 int main(int argc, char **argv) {
-        static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT };
-        struct options o = {};
-        sigset_t signals;
-        pid_t pid = 0;
-        int code;
+        struct handed_settings settings = { .has_stdin = true };
+        int code, r;
 
         (void) argc;
-        code = parse_options(argv + 1, &o);
+        code = parse_options(argv + 1, &options);
         if (code != 0)
                 return code;
-        if (fcntl(o.status_fd, F_SETFD, FD_CLOEXEC) < 0)
+        if (options.handed) {
+                options.report_fd = HANDED_REPORT;
+                r = take_environment(&settings);
+                if (r >= 0)
+                        r = set_cloexec(HANDED_REPORT, HANDED_REPORT);
+                if (r >= 0 && settings.attached)
+                        r = set_cloexec(HANDED_LOG_OUT, HANDED_LOG_ERR);
+                if (r < 0)
+                        return usage("nothing was handed over");
+        } else if (set_cloexec(options.report_fd, options.report_fd) < 0)
                 return usage("--status-fd is not open");
 
-        /* Ignored by the caller, SIGCHLD would never come, and children would vanish unreaped. */
-        (void) signal(SIGCHLD, SIG_DFL);
-        (void) signal(SIGPIPE, SIG_IGN);
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGCHLD);
-        for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++)
-                sigaddset(&signals, forwarded[i]);
-        (void) sigprocmask(SIG_SETMASK, &signals, NULL);
-
+        session.report_fd = options.report_fd;
+        r = catch_signals(&session, options.handed);
         (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
-        if (o.pdeathsig) {
+        if (options.command.pdeathsig) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-                if (supervisor_is_gone(o.status_fd))
+                if (supervisor_is_gone(options.report_fd))
                         return EXIT_INTERNAL;
         }
-
-        code = start(&o, &pid);
+        if (r >= 0 && options.handed)
+                r = give_streams(&session, &options.command, &settings);
+        if (r < 0) {
+                report(options.report_fd, "fail %d %d streams: %s\n", EXIT_INTERNAL, -r, strerror(-r));
+                return EXIT_INTERNAL;
+        }
+        code = command_start(&options.command, options.report_fd, &session.pid);
         if (code != 0)
                 return code;
-        return supervise(o.status_fd, &signals, pid);
+        if (options.handed) {
+                close_streams(&options.command);
+                notify_ready(settings.notify_socket);
+        }
+        return supervise(&session);
 }
