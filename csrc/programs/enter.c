@@ -2,14 +2,13 @@
  *
  * Runs one more command in a container that systemd-nspawn runs:
  *
- *     enter --leader PID --started TICKS --status-fd N --cgroup FD [--like PID] [--env-fd N] [--user UID:GID[:GID,...]]
+ *     enter --leader PID --started TICKS --status-fd N --cgroup FD [--env-fd N] [--user UID:GID[:GID,...]]
  *           [--workdir DIR] [--tty ROWSxCOLUMNS] -- CMD ARGS...
  *
  * PID is the container's first process as the host numbers it, TICKS its start time (field 22 of /proc/PID/stat), so that
  * a number that meanwhile stands for another process is refused. FD is the cgroup.procs of the cgroup to run in. The
- * command gets the namespaces of PID, and the capabilities, the no-new-privileges bit and the seccomp filters of the
- * payload, read from the process --like (else from PID): nsenter would give it all that root has. The environment is
- * what descriptor --env-fd holds, NAME=VALUE each ended by a null byte. What is reported to N is in command.h.
+ * command gets the namespaces of PID, and its capabilities, no-new-privileges bit and seccomp filters, read from the
+ * running process: nsenter would give it all that root has. The environment is what descriptor --env-fd holds, NAME=VALUE each ended by a null byte. What is reported to N is in command.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +45,7 @@ struct confinement {
 };
 
 struct options {
-        pid_t leader, like;
+        pid_t leader;
         unsigned long long started;
         int report_fd, cgroup_fd, env_fd;
         bool tty;
@@ -64,7 +63,7 @@ static struct sock_filter instructions[MAX_INSTRUCTIONS];
 
 static int usage(const char *problem) {
         fprintf(stderr, "enter: %s\n"
-                "usage: enter --leader PID --started TICKS --status-fd N --cgroup FD [--like PID] [--env-fd N]\n"
+                "usage: enter --leader PID --started TICKS --status-fd N --cgroup FD [--env-fd N]\n"
                 "             [--user UID:GID[:GID,...]] [--workdir DIR] [--tty ROWSxCOLUMNS] -- CMD ARGS...\n", problem);
         return EXIT_INTERNAL;
 }
@@ -80,8 +79,6 @@ static int parse_options(char **args, struct options *o) {
                         return usage("missing value");
                 if (strcmp(*args, "--leader") == 0)
                         o->leader = atoi(*++args);
-                else if (strcmp(*args, "--like") == 0)
-                        o->like = atoi(*++args);
                 else if (strcmp(*args, "--started") == 0)
                         o->started = strtoull(*++args, NULL, 10);
                 else if (strcmp(*args, "--status-fd") == 0)
@@ -106,8 +103,6 @@ static int parse_options(char **args, struct options *o) {
                 return usage("--leader, --status-fd and --cgroup are needed");
         if (!args[0] || !args[1])
                 return usage("no command after --");
-        if (o->like <= 0)
-                o->like = o->leader;
         o->command.argv = args + 1;
         return 0;
 }
@@ -286,7 +281,7 @@ static int prepare(struct options *o) {
         int fds[MAX_NAMESPACES], root_fd, r;
         char path[64];
 
-        r = read_confinement(o->like, &confinement);
+        r = read_confinement(o->leader, &confinement);
         if (r < 0)
                 return give_up("cannot read the payload's confinement", r);
         r = open_namespaces(o->leader, fds);

@@ -323,15 +323,16 @@ int main(int argc, char **argv) {
         if (r != 0)
                 return r;
         settings.terminal = o.tty;
+        /* First: a descriptor keeps to the mounts of the namespace in which it was opened. */
+        r = enter_private_namespace();
+        if (r < 0)
+                return fail("cannot leave the host's mount namespace", r);
         folder_fd = open(o.folder, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
         if (folder_fd < 0)
                 return fail(o.folder, -errno);
         r = begin_run(folder_fd, &fds[0]);
         if (r < 0)
                 return fail("cannot write 'run'", r);
-        r = enter_private_namespace();
-        if (r < 0)
-                return fail("cannot leave the host's mount namespace", r);
         r = mount_overlay(folder_fd, o.lower, o.ids.count > 0 ? &o.ids : NULL, &root_fd);
         if (r < 0)
                 return fail("cannot mount the container's root", r);

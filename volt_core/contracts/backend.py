@@ -41,6 +41,11 @@ class Capability(enum.StrEnum):
     PORTS = "ports"
     SNAPSHOT = "snapshot"
     RENAME = "rename"
+    BOOT = "boot"
+    RESTART = "restart"
+    PRIVILEGED = "privileged"
+    NETWORK = "network"
+    PAST_LOGS = "past-logs"
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,12 +184,12 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def logs(
-        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
         """B-8: Yield the log, oldest first: of all runs, also of the ended ones.
 
-        `tail` limits it to the last so many lines, `since` (ns) to newer ones; `follow` goes on until the
-        workload is not active.
+        `tail` limits it to the last so many lines, `since` and `until` (ns, 0 is none) to those between;
+        `follow` goes on until the workload is not active.
         """
 
 
@@ -273,6 +278,32 @@ class Rename(abc.ABC):
         """B-18: Rename what lies outside the workload's folder; the workload must not be active."""
 
 
+class Boot:
+    """B-19: Runs the image's own init (``spec.boot``); a start returns when that is up: a marker."""
+
+
+class Restart:
+    """B-20: Starts a container again by ``spec.restart``, with nothing of Volt's running: a marker."""
+
+
+class Privileged:
+    """B-21: Can leave out the confinement that it gives by default (``spec.privileged``): a marker."""
+
+
+class Network:
+    """B-22: Gives a container no network, or the host's, as ``spec.network`` says: a marker."""
+
+
+class PastLogs(abc.ABC):
+    """Logs of runs whose workload may be gone."""
+
+    @abc.abstractmethod
+    def past_logs(
+        self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
+    ) -> Iterator[LogRecord]:
+        """B-23: Yield the log of one run by its invocation id (``Outcome.invocation``), as :meth:`Backend.logs`."""
+
+
 FACETS: Mapping[Capability, type] = {
     Capability.EXEC: Exec,
     Capability.ATTACH: Attach,
@@ -282,6 +313,11 @@ FACETS: Mapping[Capability, type] = {
     Capability.PORTS: Ports,
     Capability.SNAPSHOT: Snapshot,
     Capability.RENAME: Rename,
+    Capability.BOOT: Boot,
+    Capability.RESTART: Restart,
+    Capability.PRIVILEGED: Privileged,
+    Capability.NETWORK: Network,
+    Capability.PAST_LOGS: PastLogs,
 }
 
 

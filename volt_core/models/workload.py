@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -43,6 +43,23 @@ class Status(enum.StrEnum):
         return self in (Status.RUNNING, Status.FROZEN)
 
 
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a container that has ended is started again, in Docker's words."""
+
+    policy: Literal["no", "on-failure", "always", "unless-stopped"] = "no"
+    """``always`` and ``unless-stopped`` also start it with the host."""
+    max_retries: int = 0
+    """For ``on-failure``: how often at most; 0 is no limit."""
+
+    @property
+    def with_host(self) -> bool:
+        """Whether it starts with the host."""
+        return self.policy in ("always", "unless-stopped")
+
+    def __str__(self) -> str:
+        return f"{self.policy}:{self.max_retries}" if self.max_retries else self.policy
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="container"):
     """What a container runs.
 
@@ -68,6 +85,13 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10.0
     """Seconds between the stop signal and SIGKILL."""
+    network: Literal["", "none", "host"] = ""
+    """Empty is the backend's own default."""
+    boot: bool = False
+    """Run the image's own init as the first process instead of a command."""
+    privileged: bool = False
+    """Without the confinement that the backend gives by default."""
+    restart: RestartPolicy = RestartPolicy()
 
 
 class VmSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="vm"):

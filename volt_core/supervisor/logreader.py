@@ -24,11 +24,13 @@ def read_log(
     is_active: Callable[[], bool] | None = None,
     tail: int | None = None,
     since: int = 0,
+    until: int = 0,
 ) -> Iterator[LogRecord]:
     """Yield the records of the log at `path`, oldest first; none if there is no log.
 
     With `is_active`, goes on as the log grows until that says False. `tail` counts lines, of which a long
-    or slow one may be several records; `since` is in nanoseconds and leaves out what is not newer.
+    or slow one may be several records; `since` is in nanoseconds and leaves out what is not newer, `until`
+    (0 is none) what is; lines after it are not counted by `tail`.
     """
     position: int | None = None
     while True:
@@ -41,13 +43,13 @@ def read_log(
         if fd >= 0:
             try:
                 if position is None:
-                    position = 0 if tail is None else _start_of_tail(fd, tail, since)
+                    position = 0 if tail is None else _start_of_tail(fd, tail, since, until)
                 elif position > os.fstat(fd).st_size:
                     # Somebody has emptied it to make room; the writer goes on at its start.
                     position = 0
                 while lines := _read_lines(fd, position):
                     position += len(lines)
-                    yield from _parse(lines, since)
+                    yield from _parse(lines, since, until)
             finally:
                 os.close(fd)
         if not goes_on:
@@ -61,10 +63,10 @@ def _read_lines(fd: int, position: int) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def _parse(lines: bytes, since: int) -> Iterator[LogRecord]:
+def _parse(lines: bytes, since: int, until: int) -> Iterator[LogRecord]:
     for line in lines.split(b"\n")[:-1]:
         record = _parse_line(line)
-        if record is not None and record.time > since:
+        if record is not None and record.time > since and not 0 < until < record.time:
             yield record
 
 
@@ -92,13 +94,13 @@ def _parse_second(text: bytes) -> int:
     return timegm(time.strptime(text.decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
 
 
-def _start_of_tail(fd: int, count: int, since: int) -> int:
+def _start_of_tail(fd: int, count: int, since: int, until: int) -> int:
     """Return where the last `count` lines begin, of those newer than `since`."""
     start = os.fstat(fd).st_size
     lines = 0
     for position, line in _lines_backwards(fd):
         record = _parse_line(line)
-        if record is None:
+        if record is None or 0 < until < record.time:
             continue
         # Each F ends a line; an unfinished one at the very end has only P, and counts too.
         lines += not record.partial or lines == 0

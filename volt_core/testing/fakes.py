@@ -106,10 +106,10 @@ class FakeBackend(Backend):
         return self._keep_outcome(workload, run)
 
     def logs(
-        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
         log = self._log(workload)
-        records, position = log.read(tail=tail, since=since)
+        records, position = log.read(tail=tail, since=since, until=until)
         yield from records
         while follow:
             run = self._find_run(workload)

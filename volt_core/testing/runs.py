@@ -48,10 +48,10 @@ class Log:
             self._begun.clear()
             self.changed.notify_all()
 
-    def read(self, *, tail: int | None, since: int) -> tuple[list[LogRecord], int]:
+    def read(self, *, tail: int | None, since: int, until: int = 0) -> tuple[list[LogRecord], int]:
         """Return the records asked for, and the position behind them."""
         with self.changed:
-            records = [record for record in self._records if record.time > since]
+            records = [record for record in self._records if since < record.time <= (until or record.time)]
             return records[max(0, len(records) - tail) :] if tail is not None else records, len(self._records)
 
     def read_from(self, position: int) -> Sequence[LogRecord]:

@@ -20,6 +20,7 @@ from volt_core.contracts import Backend, BackendContext, Ref, Rename, Streams
 from volt_core.models.workload import ContainerSpec, Spec, Workload
 from volt_core.names import new_name
 from volt_core.testing.payloads import ShellPayload
+from volt_core.workloads.envfile import write_env
 
 T = TypeVar("T")
 GRACE = 10.0
@@ -51,6 +52,7 @@ class Workbench:
         )
         self._made.append(workload)
         self.folder(workload).mkdir(parents=True, exist_ok=True)
+        write_env(self.folder(workload), getattr(workload.spec, "env", {}))
         return workload
 
     def create(self, command: Sequence[str], *, name: str = "", **changes: Any) -> Workload:

@@ -27,12 +27,12 @@ from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
 from volt_core.names import check_name, shown
 from volt_core.paths import VoltPaths
 from volt_core.state import StateFile
+from volt_core.workloads.envfile import read_env, write_env
 
 _WORKLOADS = StateFile(Workload, hint="Restore it from a backup, or delete the workload with --force.")
 LOCK_TIMEOUT = 60.0
 """Seconds that a command waits for another one that works on the same workload."""
 _MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")
-_ENV = "env"
 _CREATING = ".creating"
 _DELETED = ".deleted"
 
@@ -140,9 +140,7 @@ class Folders:
 
     def write_env(self, workload: Workload) -> None:
         """Write environment values to their own file, readable by the owner alone."""
-        env = _env_of(workload)
-        path = self._paths.workload(workload.kind, workload.name) / _ENV
-        fs.write_atomic(path, msgspec.json.encode(dict(env), order="sorted") + b"\n", mode=0o600)
+        write_env(self._paths.workload(workload.kind, workload.name), _env_of(workload))
 
     def commit(self, workload: Workload) -> None:
         """Write the truth: from now on the workload exists."""
@@ -203,17 +201,11 @@ class Folders:
             return []
 
     def _with_env(self, workload: Workload) -> Workload:
-        path = self._paths.workload(workload.kind, workload.name) / _ENV
         try:
-            env = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        except FileNotFoundError:
-            return workload
-        except PermissionError:
+            return _replace_env(workload, read_env(self._paths.workload(workload.kind, workload.name)))
+        except (FileNotFoundError, PermissionError):
             # A reader without rights to secrets still learns everything else.
             return workload
-        except msgspec.DecodeError as error:
-            raise StateCorrupt(f"Environment file '{path}' is damaged: {error}") from error
-        return _replace_env(workload, env)
 
 
 def _env_of(workload: Workload) -> Mapping[str, str]:

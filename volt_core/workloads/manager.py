@@ -259,10 +259,12 @@ class Workloads:
         runner = self._facet(backend, Exec, "run a command")
         return runner.exec(workload, command, streams, env=env or {}, working_dir=working_dir, user=user)
 
-    def logs(self, name: str, *, follow: bool = False, tail: int | None = None, since: int = 0) -> Iterator[LogRecord]:
+    def logs(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
+    ) -> Iterator[LogRecord]:
         """Yield its log; see :meth:`Backend.logs`."""
         workload, backend = self._existing(name)
-        return backend.logs(workload, follow=follow, tail=tail, since=since)
+        return backend.logs(workload, follow=follow, tail=tail, since=since, until=until)
 
     def get(self, name: str) -> Listed:
         """Return one workload and how it is. Raises :class:`WorkloadNotFound`."""

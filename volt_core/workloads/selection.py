@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from volt_core.contracts import Backend, Limits, Ports, capabilities_of
+from volt_core.contracts import Backend, Boot, Limits, Network, Ports, Privileged, Restart, capabilities_of
 from volt_core.contracts.backend import FACETS
 from volt_core.errors import BackendUnavailable, CapabilityMissing
 from volt_core.models.workload import ContainerSpec, Kind, Spec
@@ -42,6 +42,14 @@ def require_facets(plugins: Plugins, backend: type[Backend], spec: Spec) -> None
             raise _missing(plugins, backend, Ports, "publish ports")
         if spec.resources.limited and not issubclass(backend, Limits):
             raise _missing(plugins, backend, Limits, "limit resources")
+        if spec.boot and not issubclass(backend, Boot):
+            raise _missing(plugins, backend, Boot, "run the image's own init")
+        if spec.privileged and not issubclass(backend, Privileged):
+            raise _missing(plugins, backend, Privileged, "run it privileged")
+        if spec.network == "none" and not issubclass(backend, Network):
+            raise _missing(plugins, backend, Network, "run it without a network")
+        if spec.restart.policy != "no" and not issubclass(backend, Restart):
+            raise _missing(plugins, backend, Restart, "start it again when it ends")
 
 
 def facet_of(plugins: Plugins, backend: Backend, facet: type[_T], act: str) -> _T:

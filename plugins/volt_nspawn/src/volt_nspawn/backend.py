@@ -1,64 +1,260 @@
-"""The place of the backend 'nspawn': known to Volt, shown by ``volt plugin list``, not able to run anything yet."""
+"""The nspawn backend: containers as units of systemd."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NoReturn
+import contextlib
+import os
+import signal as signals
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
 
-from volt_core.contracts import Backend, Freeze, Limits, LogRecord, Ports, Probe
-from volt_core.errors import BackendUnavailable
+from volt_core.contracts import (
+    Attach,
+    Backend,
+    Boot,
+    Exec,
+    Freeze,
+    Limits,
+    LogRecord,
+    Network,
+    PastLogs,
+    Privileged,
+    Probe,
+    Restart,
+    Stats,
+    StatsSample,
+    Streams,
+)
+from volt_core.errors import BackendError, CapabilityMissing, TimedOut, WrongState
+from volt_core.images.users import find_identity
+from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Workload, WorkloadStatus
+from volt_core.supervisor import processes
+from volt_core.systemd.bus import JobFailed, Systemd, UnitState
+from volt_core.systemd.journal import read_journal
+from volt_core.systemd.libexec import install_programs
+from volt_core.systemd.machine import find_leader
+from volt_core.systemd.transient import build_properties
+from volt_nspawn import install, probe, status
+from volt_nspawn.attach import forwarded, offered
+from volt_nspawn.enter import enter
+from volt_nspawn.names import unit_name, unit_pattern
+from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.unit import build_unit
 
-REASON = "not yet: containers under systemd-nspawn arrive with a coming release of volt-nspawn"
-HINT = "Use --backend proot, which needs neither root nor systemd."
+_START_SECONDS = 120.0
+_KILL_SECONDS = 30.0
+_UNIT_GONE = "stale: its unit is missing or old, and is rendered anew at the next start"
 
 
-class NspawnBackend(Backend, Freeze, Limits, Ports):
-    """Refuses every act with the reason that its probe gives.
+class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart, Privileged, Network, PastLogs):
+    """Runs containers under systemd-nspawn: each is one unit, which systemd keeps and Volt only talks about."""
 
-    The facets are those it is going to have: who misses one in another backend is pointed here.
-    """
-
-    NAME = "nspawn"
-    KIND = Kind.CONTAINER
-    PRIORITY = 100
+    NAME: ClassVar[str] = "nspawn"
+    KIND: ClassVar[Kind] = Kind.CONTAINER
+    PRIORITY: ClassVar[int] = 100
 
     @classmethod
     def probe(cls) -> Probe:
-        return Probe.no(REASON, HINT)
+        return probe.probe()
 
     def create(self, workload: Workload) -> None:
-        self._refuse("create", workload)
+        spec = spec_of(workload)
+        if spec.ports:
+            raise CapabilityMissing(f"Cannot create '{workload.name}': backend 'nspawn' publishes no ports yet")
+        plan = plan_container(workload, self.paths, self.store)
+        install.make_directories(plan)
+        if not workload.auto_remove:
+            install.install(plan, self.paths)
+            if plan.restart.with_host:
+                with Systemd() as systemd:
+                    systemd.enable(plan.unit)
 
     def start(self, workload: Workload) -> None:
-        self._refuse("start", workload)
+        with Systemd() as systemd:
+            self._start(systemd, workload)
+
+    def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
+        unit = self._unit(workload)
+        with Systemd() as systemd:
+            try:
+                with offered(streams, attach_socket(self.paths, workload.name)):
+                    self._start(systemd, workload)
+            finally:
+                started()
+            leader = find_leader(systemd.show(unit).main_pid)
+            with forwarded(streams, leader):
+                systemd.await_inactive(unit)
+        return self._outcome(workload)
+
+    def exec(
+        self,
+        workload: Workload,
+        command: Sequence[str],
+        streams: Streams,
+        *,
+        env: Mapping[str, str] = {},
+        working_dir: str = "",
+        user: str = "",
+    ) -> Outcome:
+        spec = spec_of(workload)
+        state = self._active(workload, "exec in")
+        leader = find_leader(state.main_pid)
+        if leader is None or state.freezer != "running":
+            hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
+            raise WrongState(f"Cannot exec in '{workload.name}': it is frozen or not up yet", hint=hint)
+        identity = find_identity(Path(f"/proc/{leader}/root"), user or ("" if spec.boot else spec.user))
+        defaults = {"PATH": DEFAULT_PATH, "HOME": identity.home, "HOSTNAME": spec.hostname or workload.name}
+        terminal = {"TERM": "xterm"} if streams.tty else {}
+        return enter(
+            install_programs(self.paths) / "enter",
+            leader,
+            command,
+            streams,
+            env={**defaults, **terminal, **spec.env, **env},
+            working_dir=working_dir or ("/" if spec.boot else spec.working_dir) or "/",
+            user=f"{identity.uid}:{identity.gid}",
+        )
 
     def stop(self, workload: Workload, timeout: float) -> None:
-        self._refuse("stop", workload)
+        unit = self._unit(workload)
+        spec = workload.spec
+        with Systemd() as systemd:
+            if not systemd.show(unit).is_active:
+                return
+            killer = threading.Timer(timeout, _kill_all, (unit,))
+            if timeout < spec.stop_timeout:
+                killer.start()
+            try:
+                systemd.run_job("StopUnit", unit, timeout=spec.stop_timeout + _KILL_SECONDS)
+            finally:
+                killer.cancel()
 
     def kill(self, workload: Workload, signal: int) -> None:
-        self._refuse("kill", workload)
+        pid = self.status(workload).pid
+        if pid is None:
+            raise WrongState(f"Cannot signal '{workload.name}': it is not running")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal)
 
     def delete(self, workload: Workload) -> None:
-        self._refuse("delete", workload)
+        unit = self._unit(workload)
+        install.remove(self.paths, workload.name)
+        with Systemd() as systemd:
+            systemd.reset_failed(unit)
 
     def status(self, workload: Workload) -> WorkloadStatus:
-        self._refuse("read the status of", workload)
+        with Systemd() as systemd:
+            return self._status(systemd, workload)
+
+    def statuses(self, workloads: Sequence[Workload]) -> Mapping[str, WorkloadStatus]:
+        with Systemd() as systemd:
+            active = systemd.active_units(unit_pattern(self.paths))
+            return {
+                workload.name: self._status(systemd, workload)
+                if self._unit(workload) in active
+                else self._status_by(workload, None)
+                for workload in workloads
+            }
 
     def wait(self, workload: Workload, timeout: float | None = None) -> Outcome:
-        self._refuse("wait for", workload)
+        with Systemd() as systemd:
+            try:
+                systemd.await_inactive(self._unit(workload), timeout)
+            except TimedOut:
+                raise TimedOut(f"'{workload.name}' did not end within {timeout:g} s") from None
+        return self._outcome(workload)
 
     def logs(
-        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
-        self._refuse("read the log of", workload)
+        matches = [f"VOLT_WORKLOAD_ID={workload.id}"]
+        is_active = (lambda: self.status(workload).status.active) if follow else None
+        return read_journal(matches, is_active=is_active, tail=tail, since=since, until=until)
+
+    def past_logs(
+        self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
+    ) -> Iterator[LogRecord]:
+        return read_journal([f"_SYSTEMD_INVOCATION_ID={invocation}"], tail=tail, since=since, until=until)
 
     def freeze(self, workload: Workload) -> None:
-        self._refuse("freeze", workload)
+        self._active(workload, "freeze")
+        with Systemd() as systemd:
+            systemd.freeze(self._unit(workload))
 
     def thaw(self, workload: Workload) -> None:
-        self._refuse("thaw", workload)
+        self._active(workload, "thaw")
+        with Systemd() as systemd:
+            systemd.thaw(self._unit(workload))
 
-    def _refuse(self, act: str, workload: Workload) -> NoReturn:
-        raise BackendUnavailable(f"Cannot {act} '{workload.name}' by backend 'nspawn': {REASON}", hint=HINT)
+    def stats(self, workload: Workload) -> StatsSample:
+        state = self._active(workload, "measure")
+        found = processes.descendants(state.main_pid)
+        memory = sum(stat.memory_bytes for stat in found) if state.memory_bytes is None else state.memory_bytes
+        tasks = sum(stat.threads for stat in found if stat.alive) if state.tasks is None else state.tasks
+        return StatsSample(cpu_ns=state.cpu_ns, memory_bytes=memory, tasks=tasks)
+
+    def _unit(self, workload: Workload) -> str:
+        return unit_name(self.paths, workload.name)
+
+    def _folder(self, workload: Workload) -> Path:
+        return self.paths.workload(workload.kind, workload.name)
+
+    def _start(self, systemd: Systemd, workload: Workload) -> None:
+        plan = plan_container(workload, self.paths, self.store)
+        if systemd.show(plan.unit).is_active:
+            raise WrongState(
+                f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
+            )
+        try:
+            if workload.auto_remove:
+                install_programs(self.paths)
+                properties = build_properties(build_unit(plan, transient=True))
+                systemd.start_transient(plan.unit, properties, timeout=_START_SECONDS)
+            else:
+                install.install(plan, self.paths)
+                # A start by hand is no restart that counts.
+                systemd.reset_failed(plan.unit)
+                systemd.reload_if_needed([plan.unit])
+                systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
+        except JobFailed as error:
+            raise self._start_error(plan, error) from error
+
+    def _start_error(self, plan: ContainerPlan, error: JobFailed) -> BackendError:
+        outcome = status.last_outcome(plan.folder)
+        reason = outcome.reason if outcome is not None and outcome.reason else error.brief
+        return BackendError(
+            f"Cannot start '{plan.name}': {reason}", hint=f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
+        )
+
+    def _status(self, systemd: Systemd, workload: Workload) -> WorkloadStatus:
+        return self._status_by(workload, systemd.show(self._unit(workload)))
+
+    def _status_by(self, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
+        folder = self._folder(workload)
+        stale = not workload.auto_remove and install.is_stale(folder, self._unit(workload))
+        return status.status_of(folder, unit, boot=spec_of(workload).boot, note=_UNIT_GONE if stale else "")
+
+    def _active(self, workload: Workload, act: str) -> UnitState:
+        with Systemd() as systemd:
+            state = systemd.show(self._unit(workload))
+        if not state.is_active:
+            raise WrongState(
+                f"Cannot {act} '{workload.name}': it is not running", hint=f"Start it: volt start {workload.name}"
+            )
+        return state
+
+    def _outcome(self, workload: Workload) -> Outcome:
+        outcome = status.last_outcome(self._folder(workload))
+        if outcome is None:
+            raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
+        return outcome
+
+
+def _kill_all(unit: str) -> None:
+    """End a stop that has taken its time; on a connection of its own, since another thread waits on the first."""
+    with Systemd() as systemd, contextlib.suppress(BackendError):
+        systemd.kill(unit, signals.SIGKILL)

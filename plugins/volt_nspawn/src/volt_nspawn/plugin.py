@@ -1,4 +1,4 @@
-"""Entry point of volt-nspawn: registers the backend with Volt, and does nothing else."""
+"""Hook implementations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from collections.abc import Iterable
 
 from volt_core.contracts import Backend
 from volt_core.hookspecs import hookimpl
-from volt_nspawn.backend import NspawnBackend
+from volt_core.models.extension import Check
 
 
 @hookimpl
 def volt_register_backends() -> Iterable[type[Backend]]:
-    """Return the one backend of this plugin."""
+    """Give the nspawn backend."""
+    from volt_nspawn.backend import NspawnBackend
+
     return [NspawnBackend]
+
+
+@hookimpl
+def volt_register_checks() -> Iterable[Check]:
+    """Say what nspawn can do on this host."""
+    from volt_nspawn.probe import checks
+
+    return list(checks())

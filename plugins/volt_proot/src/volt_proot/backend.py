@@ -20,7 +20,7 @@ from volt_core.supervisor.model import MARKER, Launch, Process
 from volt_proot import probe
 from volt_proot.argv import build_proot_argv, split_environment
 from volt_proot.binds import ROOT, TEMPORARY, plan_layout, prepare_layout
-from volt_proot.users import Identity, find_identity
+from volt_core.images.users import Identity, find_identity
 
 _TERM = "xterm"
 _LOG = "log"
@@ -94,11 +94,11 @@ class ProotBackend(Backend, Exec, Attach, Stats):
         return self._supervised(workload).wait(timeout)
 
     def logs(
-        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
         supervised = self._supervised(workload)
         is_active = (lambda: supervised.status().status.active) if follow else None
-        return read_log(self._folder(workload) / _LOG, is_active=is_active, tail=tail, since=since)
+        return read_log(self._folder(workload) / _LOG, is_active=is_active, tail=tail, since=since, until=until)
 
     def stats(self, workload: Workload) -> StatsSample:
         return self._supervised(workload).stats()
@@ -188,8 +188,7 @@ def _refuse(name: str, spec: ContainerSpec, folder: Path) -> None:
     if spec.ports:
         raise CapabilityMissing(
             f"{act} 'ports'",
-            hint="Under proot a container shares the host's network and needs no -p; "
-            "to publish ports choose --backend nspawn.",
+            hint="Under proot a container shares the host's network and needs no -p.",
         )
     if spec.resources.limited:
         raise CapabilityMissing(f"{act} 'limits'", hint="To limit memory, CPU or tasks choose --backend nspawn.")

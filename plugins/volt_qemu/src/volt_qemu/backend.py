@@ -47,7 +47,7 @@ class QemuBackend(Backend):
         self._refuse("wait for", workload)
 
     def logs(
-        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0
+        self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
         self._refuse("read the log of", workload)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from volt_core.errors import InvalidSpec
-from volt_proot.users import Identity, find_identity
+from volt_core.images.users import Identity, find_identity
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""What this host allows, and what is lost where something is missing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_core import run
+from volt_core.contracts import Probe
+from volt_core.errors import VoltError
+from volt_core.models.extension import Check, Verdict
+from volt_core.systemd.libexec import PROGRAMS, have_programs
+
+AREA = "nspawn"
+OLDEST = 252
+_SECONDS = 10.0
+
+
+@functools.cache
+def probe() -> Probe:
+    """Tell whether containers run under systemd here."""
+    if not Path("/run/systemd/system").is_dir():
+        return Probe.no("systemd is not PID 1 here", "Use --backend proot, which needs neither root nor systemd.")
+    if os.geteuid() != 0:
+        return Probe.no("only root starts units of the system", "Run it with sudo, or use --backend proot.")
+    if run.find_program("systemd-nspawn") is None:
+        return Probe.no("systemd-nspawn is not installed", "Install the package systemd-container.")
+    if not have_programs():
+        return Probe.no(
+            f"this installation has not the programs that units call ({', '.join(PROGRAMS)})",
+            "Install gcc and libc6-dev, then reinstall volt-core; or use --backend proot.",
+        )
+    try:
+        said = run.run(["systemd-nspawn", "--version"], timeout=_SECONDS).stdout.decode("utf-8", "replace")
+    except VoltError as error:
+        return Probe.no(f"systemd-nspawn does not run: {error.brief}")
+    match = re.match(r"systemd (\d+)", said)
+    version = int(match[1]) if match else 0
+    if version < OLDEST:
+        return Probe.no(f"systemd {version} is too old, {OLDEST} is the oldest that works", "Upgrade the host.")
+    if "overlay" not in Path("/proc/filesystems").read_text("ascii") and not _can_load_overlay():
+        return Probe.no("the kernel has no overlay file system", "Load the module overlay.")
+    return Probe.yes(f"systemd {version}")
+
+
+def _can_load_overlay() -> bool:
+    try:
+        run.run(["modprobe", "overlay"], timeout=_SECONDS)
+    except VoltError:
+        return False
+    return True
+
+
+def checks() -> Iterator[Check]:
+    """Yield what ``volt doctor`` says about nspawn."""
+    found = probe()
+    verdict = Verdict.OK if found.available else Verdict.WARNING
+    yield Check(area=AREA, what=found.reason or f"containers under {found.version}", verdict=verdict, hint=found.hint)

@@ -1,0 +1,85 @@
+"""The static programs that units call: copied out of the installation, so that a unit outlives it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from volt_core import fs, native
+from volt_core.paths import VoltPaths
+
+PROGRAMS = ("enter", "init", "outcome", "rootfs")
+_DIGEST_LENGTH = 16
+_LOCK = "libexec"
+
+
+def have_programs() -> bool:
+    """Tell whether this installation could build them."""
+    return all(native.program(name) is not None for name in PROGRAMS)
+
+
+def programs_folder(paths: VoltPaths) -> Path:
+    """Return where the programs of this installation are, or would be; raises FileNotFoundError if it has none."""
+    return _folder(paths) / _digest()
+
+
+def install_programs(paths: VoltPaths) -> Path:
+    """Copy the programs, unless they are there, and return their folder. It appears whole or not at all."""
+    target = programs_folder(paths)
+    if target.is_dir():
+        return target
+    with fs.lock(paths.locks / _LOCK):
+        if target.is_dir():
+            return target
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # init is executed inside containers, whose users are not root.
+        target.parent.chmod(0o755)
+        fresh = target.with_name(f".{target.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o755)
+        for name in PROGRAMS:
+            shutil.copyfile(_source(name), fresh / name)
+            (fresh / name).chmod(0o755)
+        _sync(fresh)
+        fresh.rename(target)
+    return target
+
+
+def prune_programs(paths: VoltPaths, units: Iterable[str]) -> None:
+    """Remove the programs that none of the `units`, by their texts, names; those of this installation stay."""
+    named = {match for text in units for match in re.findall(r"/libexec/([0-9a-f]{16})/", text)}
+    with fs.lock(paths.locks / _LOCK):
+        for folder in _folder(paths).glob("*"):
+            if folder.name not in named and folder != programs_folder(paths):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder(paths: VoltPaths) -> Path:
+    return paths.lib / "libexec"
+
+
+def _source(name: str) -> Path:
+    path = native.program(name)
+    if path is None:
+        raise FileNotFoundError(f"this installation has no program '{name}'")
+    return path
+
+
+def _digest() -> str:
+    total = hashlib.sha256()
+    for name in PROGRAMS:
+        total.update(hashlib.sha256(_source(name).read_bytes()).digest())
+    return total.hexdigest()[:_DIGEST_LENGTH]
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder, folder.parent):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
