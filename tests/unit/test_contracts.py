@@ -16,12 +16,12 @@ from volt_core.contracts import backend as backend_contract
 from volt_core.contracts import store as store_contract
 from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
-from volt_core.testing import backend_kit, facet_kit, failure_kit, store_kit
+from volt_core.testing import backend_kit, facet_kit, failure_kit, option_kit, store_kit
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 
 DOCS = Path(__file__).parents[2] / "docs"
 AREAS = {
-    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit)),
+    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit, option_kit)),
     "S": (store_contract, DOCS / "store-contract.md", (store_kit,)),
 }
 
@@ -75,7 +75,10 @@ def test_capabilities_are_the_facets_of_a_class() -> None:
     capability = contracts.Capability
     assert contracts.capabilities_of(DummyService) == frozenset()
     assert contracts.capabilities_of(DummyVm) == {capability.FREEZE}
-    assert contracts.capabilities_of(DummyContainer) == set(capability) - {capability.LIMITS, capability.PORTS}
+    assert contracts.capabilities_of(DummyContainer) == set(capability) - {
+        *(capability.LIMITS, capability.PORTS, capability.BOOT, capability.RESTART),
+        *(capability.PRIVILEGED, capability.NETWORK, capability.PAST_LOGS),
+    }
 
 
 def test_every_capability_has_a_facet() -> None:

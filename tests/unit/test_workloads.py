@@ -447,7 +447,7 @@ class TestDamage:
         two.delete("moved", force=True)
         assert two.survey().damaged == []
 
-    @pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b'{"A": 1}'])
+    @pytest.mark.parametrize("text", [b"[]", b"\xff", b'{"A": 1}', b"A\0", b"A=1"])
     def test_a_damaged_env_file(self, two, paths, text):
         (paths.workload(Kind.CONTAINER, "web") / "env").write_bytes(text)
         assert len(two.all()) == 2

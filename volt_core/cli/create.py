@@ -26,6 +26,7 @@ from volt_core.workloads.specs import (
     parse_env,
     parse_labels,
     parse_port,
+    parse_restart,
     parse_size,
 )
 
@@ -67,6 +68,13 @@ StopTimeout = Annotated[
     float | None,
     typer.Option("--stop-timeout", metavar="SECONDS", help="Time to end in before it is killed.", parser=seconds),
 ]
+Network = Annotated[str, typer.Option("--network", metavar="none|host", help="Network; the backend's own by default.")]
+Boot = Annotated[bool, typer.Option("--boot", help="Run the image's own init instead of a command.")]
+Privileged = Annotated[bool, typer.Option("--privileged", help="Leave out the confinement of the backend.")]
+Restart = Annotated[
+    str,
+    typer.Option("--restart", metavar="POLICY", help="Start it again: no, on-failure[:N], always, unless-stopped."),
+]
 
 
 class Request(NamedTuple):
@@ -102,8 +110,14 @@ def _request(
     pids_limit: PidsLimit = 0,
     stop_signal: StopSignal = "",
     stop_timeout: StopTimeout = None,
+    network: Network = "",
+    boot: Boot = False,
+    privileged: Privileged = False,
+    restart: Restart = "no",
 ) -> Request:
     """Return what the options of create and run ask for."""
+    if rm and restart != "no":
+        raise UsageError("--rm and --restart contradict each other", hint="Leave out one of them.")
     volt = volt_of(ctx)
     options = ContainerOptions(
         command=tuple(command or ()),
@@ -123,6 +137,10 @@ def _request(
         stdin_open=interactive,
         stop_signal=stop_signal,
         stop_timeout=volt.config.values.stop_timeout if stop_timeout is None else stop_timeout,
+        network=network,
+        boot=boot,
+        privileged=privileged,
+        restart=parse_restart(restart),
     )
     return Request(
         name=name or new_name(),

@@ -41,7 +41,8 @@ def _plain(value: str) -> str:
 
 def _exec(value: str) -> Any:
     argv = split_exec(value)
-    return [(argv[0], argv, False)]
+    # Variables are expanded when the command is executed, wherever it came from; specifiers only in files.
+    return [(argv[0], [word.replace("$", "$$") for word in argv], False)]
 
 
 def _seconds(value: str) -> int:

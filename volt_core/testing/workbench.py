@@ -52,12 +52,13 @@ class Workbench:
         )
         self._made.append(workload)
         self.folder(workload).mkdir(parents=True, exist_ok=True)
-        write_env(self.folder(workload), getattr(workload.spec, "env", {}))
         return workload
 
     def create(self, command: Sequence[str], *, name: str = "", **changes: Any) -> Workload:
         """Return a workload that is ready to be started."""
         workload = self.plan(command, name=name, **changes)
+        if env := getattr(workload.spec, "env", {}):
+            write_env(self.folder(workload), env)
         self.backend.create(workload)
         return workload
 

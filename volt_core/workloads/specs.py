@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -15,7 +16,7 @@ from volt_core.models.mount import Mount, normal_path
 from volt_core.models.network import PublishedPort
 from volt_core.models.resources import Resources
 from volt_core.models.signals import parse_signal
-from volt_core.models.workload import ContainerSpec
+from volt_core.models.workload import ContainerSpec, RestartPolicy
 from volt_core.names import shown
 
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
@@ -23,6 +24,8 @@ _SIZE = re.compile(r"^(\d{1,18}(?:\.\d+)?)([bkmgt]?)i?b?\Z", re.IGNORECASE | re.
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _HOSTNAME = re.compile(r"^(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\Z", re.ASCII)
 _PORT = re.compile(r"^(?:(?:(\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]):)?(\d{0,5}):)?(\d{1,5})(?:/(tcp|udp))?\Z", re.ASCII)
+
+_RESTART = re.compile(r"^(?:(no|always|unless-stopped)|on-failure(?::([1-9]\d{0,5}))?)\Z", re.ASCII)
 
 
 class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +44,22 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True):
     stdin_open: bool = False
     stop_signal: str = ""
     stop_timeout: float = 10.0
+    network: str = ""
+    boot: bool = False
+    privileged: bool = False
+    restart: RestartPolicy = RestartPolicy()
 
 
 def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSpec:
     """Return the complete spec. Raises :class:`InvalidSpec`."""
     config = image.config
-    command = (*config.entrypoint, *(options.command or config.cmd))
-    if not command:
+    command = () if options.boot else (*config.entrypoint, *(options.command or config.cmd))
+    if options.boot and (options.command or options.tty or options.stdin_open):
+        raise InvalidSpec(
+            "A container that boots has neither a command nor a terminal of its own",
+            hint="Leave out the command, -i and -t; look inside with: volt shell NAME.",
+        )
+    if not command and not options.boot:
         raise InvalidSpec(f"Image '{image.name}' has no default command", hint="Name one behind the image.")
     if any("\0" in word for word in command):
         raise InvalidSpec("A command cannot hold a NUL character")
@@ -88,7 +100,29 @@ def build_container_spec(image: Image, options: ContainerOptions) -> ContainerSp
         stdin_open=options.stdin_open,
         stop_signal=stop_signal,
         stop_timeout=options.stop_timeout,
+        network=parse_network(options.network),
+        boot=options.boot,
+        privileged=options.privileged,
+        restart=options.restart,
     )
+
+
+def parse_network(text: str) -> Literal["", "none", "host"]:
+    """Return the network that a container asks for. Raises :class:`InvalidSpec`."""
+    match text:
+        case "" | "none" | "host":
+            return text
+    raise InvalidSpec(f"There is no network {shown(text)}", hint="Choose none or host.")
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """Parse ``no``, ``always``, ``unless-stopped`` or ``on-failure[:N]``. Raises :class:`InvalidSpec`."""
+    match = _RESTART.match(text)
+    if match is None:
+        raise InvalidSpec(
+            f"Invalid restart policy {shown(text)}", hint="Choose no, on-failure[:N], always or unless-stopped."
+        )
+    return msgspec.convert({"policy": match[1] or "on-failure", "max_retries": int(match[2] or 0)}, RestartPolicy)
 
 
 def parse_env(words: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:

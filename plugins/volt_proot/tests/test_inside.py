@@ -17,6 +17,7 @@ from volt_core.models.outcome import Outcome
 from volt_core.models.resources import Resources
 from volt_core.supervisor.model import MARKER
 from volt_core.testing.workbench import Pipes, Workbench
+from volt_core.workloads.envfile import ENV_FILE
 
 pytestmark = [pytest.mark.needs_proot, pytest.mark.needs_busybox]
 
@@ -59,7 +60,7 @@ def test_the_environment_is_on_no_command_line(bench: Workbench) -> None:
         except (FileNotFoundError, ProcessLookupError):
             continue
     for path in bench.folder(workload).iterdir():
-        if path.is_file():
+        if path.is_file() and path.name != ENV_FILE:
             assert b"hunter2-hunter2" not in path.read_bytes()
 
 
@@ -226,17 +227,14 @@ class TestReadOnly:
 @pytest.mark.parametrize(
     ("asked", "word"),
     [
-        ({"ports": (PublishedPort(host_port=8080, port=80),)}, "ports"),
-        ({"resources": Resources(memory_max=1 << 20)}, "limits"),
+        ({"ports": (PublishedPort(host_port=8080, port=80),)}, "needs no -p"),
+        ({"resources": Resources(memory_max=1 << 20)}, "nspawn"),
     ],
 )
-def test_what_it_lacks_is_refused_by_name_with_the_backend_that_has_it(
-    bench: Workbench, asked: dict[str, Any], word: str
-) -> None:
+def test_what_it_lacks_is_refused_with_what_to_do_instead(bench: Workbench, asked: dict[str, Any], word: str) -> None:
     with pytest.raises(CapabilityMissing) as caught:
         bench.create(("true",), **asked)
-    assert f"'{word}'" in str(caught.value)
-    assert "nspawn" in str(caught.value)
+    assert word in str(caught.value)
 
 
 def test_secrets_are_readable_by_the_owner_alone(bench: Workbench) -> None:

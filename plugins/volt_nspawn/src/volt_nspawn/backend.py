@@ -123,8 +123,12 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         unit = self._unit(workload)
         spec = workload.spec
         with Systemd() as systemd:
-            if not systemd.show(unit).is_active:
+            state = systemd.show(unit)
+            if not state.is_active:
                 return
+            if state.freezer != "running":
+                # systemd 257 stops no frozen unit, and one killed while it was frozen ended systemd itself.
+                systemd.thaw(unit)
             killer = threading.Timer(timeout, _kill_all, (unit,))
             if timeout < spec.stop_timeout:
                 killer.start()

@@ -32,6 +32,8 @@ def enter(
 
     `user` is ``UID:GID``. Raises :class:`BackendError` if the container cannot be entered.
     """
+    if any("\0" in word for word in (*command, *env, *env.values(), working_dir)):
+        raise BackendError("Cannot run the command: no argument, variable or directory can hold a null byte")
     started = time.time_ns()
     ticks = start_ticks(leader)
     with contextlib.ExitStack() as stack:

@@ -10,6 +10,7 @@ from typing import ClassVar
 from volt_core import native
 from volt_core.contracts import Attach, Backend, CheckoutMode, Exec, LogRecord, Probe, Stats, StatsSample, Streams
 from volt_core.errors import CapabilityMissing, InvalidSpec
+from volt_core.images.users import Identity, find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.signals import parse_signal
@@ -20,7 +21,6 @@ from volt_core.supervisor.model import MARKER, Launch, Process
 from volt_proot import probe
 from volt_proot.argv import build_proot_argv, split_environment
 from volt_proot.binds import ROOT, TEMPORARY, plan_layout, prepare_layout
-from volt_core.images.users import Identity, find_identity
 
 _TERM = "xterm"
 _LOG = "log"

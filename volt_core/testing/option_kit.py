@@ -1,0 +1,81 @@
+"""Cases for the facets that a container's options ask for: boot, restart, privileged, network, past logs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from volt_core.contracts import PastLogs
+from volt_core.errors import InvalidSpec
+from volt_core.models.workload import RestartPolicy, Status
+from volt_core.testing.workbench import GRACE, BackendKit, Workbench
+
+
+class BackendBootKit(BackendKit):
+    """For backends with the facet Boot; the image of the kits has no init."""
+
+    def test_b19_an_image_without_init_is_refused(self, bench: Workbench) -> None:
+        with pytest.raises(InvalidSpec, match="init"):
+            bench.create((), boot=True)
+
+
+class BackendRestartKit(BackendKit):
+    """For backends with the facet Restart."""
+
+    def test_b20_what_has_ended_starts_again_until_it_is_stopped(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("again"), restart=RestartPolicy(policy="always"))
+        bench.wait_for("three runs", lambda: bench.lines(workload).count(b"again") >= 3)
+        bench.backend.stop(workload, GRACE)
+        assert not bench.backend.status(workload).status.active
+
+    def test_b20_what_ended_well_does_not_after_a_failure_alone(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("once"), restart=RestartPolicy(policy="on-failure"))
+        assert bench.backend.wait(workload, bench.patience).code == 0
+        assert bench.backend.status(workload).status is Status.STOPPED
+        assert bench.lines(workload) == [b"once"]
+
+
+class BackendPrivilegedKit(BackendKit):
+    """For backends with the facet Privileged."""
+
+    def test_b21_it_may_do_more_than_others(self, bench: Workbench) -> None:
+        bounds = []
+        for privileged in (False, True):
+            workload = bench.start(("grep", "CapBnd", "/proc/self/status"), privileged=privileged)
+            bench.backend.wait(workload, bench.patience)
+            bounds.append(int(bench.lines(workload)[0].split()[1], 16))
+        assert bounds[0] & ~bounds[1] == 0
+        assert bounds[0] != bounds[1]
+
+
+class BackendNetworkKit(BackendKit):
+    """For backends with the facet Network."""
+
+    def test_b22_none_is_the_loopback_alone(self, bench: Workbench) -> None:
+        workload = bench.start(("cat", "/proc/net/dev"), network="none")
+        bench.backend.wait(workload, bench.patience)
+        assert [line.split(b":")[0].strip() for line in bench.lines(workload)[2:]] == [b"lo"]
+
+    def test_b22_host_is_the_network_of_the_host(self, bench: Workbench) -> None:
+        workload = bench.start(("readlink", "/proc/self/ns/net"), network="host")
+        bench.backend.wait(workload, bench.patience)
+        assert bench.lines(workload) == [os.readlink("/proc/self/ns/net").encode()]
+
+
+class BackendPastLogsKit(BackendKit):
+    """For backends with the facet PastLogs."""
+
+    def test_b23_the_log_of_a_run_outlives_its_workload(self, bench: Workbench) -> None:
+        assert isinstance(bench.backend, PastLogs)
+        workload = bench.start(self.payload.prints("first"))
+        first = bench.backend.wait(workload, bench.patience)
+        bench.backend.start(workload)
+        second = bench.backend.wait(workload, bench.patience)
+        bench.delete(workload)
+        assert first.invocation != second.invocation
+        assert [record.data for record in bench.backend.past_logs(first.invocation)] == [b"first"]
+
+    def test_b23_an_unknown_run_has_an_empty_log(self, bench: Workbench) -> None:
+        assert isinstance(bench.backend, PastLogs)
+        assert list(bench.backend.past_logs("0" * 32)) == []
