@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from volt_core import fs
 from volt_core.contracts import (
     Attach,
     Backend,
@@ -47,6 +48,7 @@ from volt_nspawn.unit import build_unit
 
 _START_SECONDS = 120.0
 _KILL_SECONDS = 30.0
+_START_LOCK = ".start"
 _UNIT_GONE = "stale: its unit is missing or old, and is rendered anew at the next start"
 
 
@@ -208,6 +210,13 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         return self.paths.workload(workload.kind, workload.name)
 
     def _start(self, systemd: Systemd, workload: Workload) -> None:
+        # To start what is starting is no error for systemd: both callers would be told that it was they.
+        with fs.lock(
+            self._folder(workload) / _START_LOCK, timeout=_START_SECONDS, what=f"the start of '{workload.name}'"
+        ):
+            self._start_alone(systemd, workload)
+
+    def _start_alone(self, systemd: Systemd, workload: Workload) -> None:
         plan = plan_container(workload, self.paths, self.store)
         if systemd.show(plan.unit).is_active:
             raise WrongState(
