@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from volt_core import native
-from volt_core.supervisor import processes
+from volt_core import native, processes
 from volt_core.testing import host, roots, users
 
 pytestmark = pytest.mark.needs_native

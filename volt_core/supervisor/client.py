@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from volt_core import run
+from volt_core import processes, run
 from volt_core.contracts.backend import StatsSample, Streams
 from volt_core.errors import BackendError, StateCorrupt, StateError, TimedOut, VoltError, WrongState
 from volt_core.models.outcome import VOLT_FAILED, Outcome
 from volt_core.models.workload import Status, WorkloadStatus
-from volt_core.supervisor import control, processes
+from volt_core.supervisor import control
 from volt_core.supervisor.attach import Conversation
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import (

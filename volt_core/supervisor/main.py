@@ -21,9 +21,10 @@ from pathlib import Path
 
 import msgspec
 
+from volt_core import processes
 from volt_core.errors import VoltError, WrongState
 from volt_core.models.outcome import VOLT_FAILED, Outcome
-from volt_core.supervisor import control, processes
+from volt_core.supervisor import control
 from volt_core.supervisor.job import Job, reap
 from volt_core.supervisor.log import LogWriter
 from volt_core.supervisor.model import (

@@ -12,8 +12,6 @@ from volt_core.models.outcome import Outcome
 
 STATUS_FD = "{status-fd}"
 """Stands in an argv for the number of the descriptor on which Volt's ``init`` reports."""
-MARKER = "VOLT_WORKLOAD_ID"
-"""Variable that every process of a workload has, so that what a killed supervisor leaves is found again."""
 
 Stream: TypeAlias = Literal["stdout", "stderr", "console"]
 # The kernel answers EINVAL to other signals, and a terminal keeps its size in 16 bits.
@@ -70,7 +68,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor runs. It holds the environment, so it never appears on a command line."""
 
     id: str
-    """Value of the marker :data:`MARKER`, which the process's environment must contain."""
+    """Value of the marker :data:`volt_core.processes.MARKER`, which the process's environment must contain."""
     folder: str
     """Absolute; the supervisor's files lie in it."""
     log: str

@@ -10,10 +10,11 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_core import processes
 from volt_core.errors import WrongState
 from volt_core.models.outcome import Outcome
 from volt_core.state import StateFile
-from volt_core.supervisor import control, processes
+from volt_core.supervisor import control
 from volt_core.supervisor.model import LOCK_FILE, OUTCOME_FILE, RECORD_FILE, SOCKET_FILE, SupervisorRecord
 
 OUTCOMES = StateFile(Outcome)

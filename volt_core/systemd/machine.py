@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from volt_core import processes
 from volt_core.errors import BackendUnavailable
-from volt_core.supervisor import processes
 
 _PROC = Path("/proc")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from volt_core import processes
 from volt_core.contracts import BackendContext
 from volt_core.errors import BackendError, InvalidSpec, WrongState
 from volt_core.models.workload import ContainerSpec, Status, Workload
 from volt_core.paths import VoltPaths
-from volt_core.supervisor import processes
 from volt_core.supervisor.model import RECORD_FILE
 from volt_core.supervisor.place import RECORDS
 from volt_core.testing.fakes import MemoryStore

@@ -15,7 +15,7 @@ from volt_core.models.mount import Mount
 from volt_core.models.network import PublishedPort
 from volt_core.models.outcome import Outcome
 from volt_core.models.resources import Resources
-from volt_core.supervisor.model import MARKER
+from volt_core.processes import MARKER
 from volt_core.testing.workbench import Pipes, Workbench
 from volt_core.workloads.envfile import ENV_FILE
 

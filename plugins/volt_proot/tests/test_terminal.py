@@ -21,10 +21,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from volt_core import processes
 from volt_core.contracts import Streams
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Status, Workload
-from volt_core.supervisor import processes
 from volt_core.testing.workbench import Workbench, background
 
 pytestmark = [pytest.mark.needs_proot, pytest.mark.needs_busybox]

@@ -12,11 +12,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from volt_core import processes
 from volt_core.contracts import BackendContext, Streams
 from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec, Kind, Workload
 from volt_core.paths import VoltPaths
-from volt_core.supervisor import processes
 from volt_core.testing.fakes import MemoryStore
 from volt_core.testing.roots import make_busybox_root
 from volt_proot.backend import ProotBackend

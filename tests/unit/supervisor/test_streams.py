@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from volt_core.contracts import Streams
+from volt_core.processes import MARKER
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.log import LogWriter
 from volt_core.supervisor.logreader import read_log
-from volt_core.supervisor.model import MARKER, Launch, Process
+from volt_core.supervisor.model import Launch, Process
 from volt_core.supervisor.streams import Event, OutputPump
 
 _SIZE = 2_000_000

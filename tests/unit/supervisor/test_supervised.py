@@ -18,16 +18,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from volt_core import processes
 from volt_core.contracts import Streams
 from volt_core.errors import BackendError, TimedOut, WrongState
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Status
-from volt_core.supervisor import control, processes
+from volt_core.processes import MARKER
+from volt_core.supervisor import control
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import (
     LOCK_FILE,
-    MARKER,
     STATUS_FD,
     Ended,
     Exec,

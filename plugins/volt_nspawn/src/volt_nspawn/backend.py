@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from volt_core import fs
+from volt_core import fs, processes
 from volt_core.contracts import (
     Attach,
     Backend,
@@ -33,7 +33,6 @@ from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Workload, WorkloadStatus
-from volt_core.supervisor import processes
 from volt_core.systemd.bus import JobFailed, Systemd, UnitState
 from volt_core.systemd.journal import read_journal
 from volt_core.systemd.libexec import install_programs

@@ -15,9 +15,10 @@ from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.signals import parse_signal
 from volt_core.models.workload import ContainerSpec, Kind, Workload, WorkloadStatus
+from volt_core.processes import MARKER
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
-from volt_core.supervisor.model import MARKER, Launch, Process
+from volt_core.supervisor.model import Launch, Process
 from volt_proot import probe
 from volt_proot.argv import build_proot_argv, split_environment
 from volt_proot.binds import ROOT, TEMPORARY, plan_layout, prepare_layout

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from volt_core.supervisor.model import MARKER
-
+MARKER = "VOLT_WORKLOAD_ID"
+"""Variable that every process of a supervised workload has, so that what a killed supervisor leaves is found again."""
 _FIELDS_AFTER_COMM = 3  # the state is field 3 of proc(5), the first behind the name in parentheses
 _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")

@@ -13,7 +13,7 @@ from volt_core.testing import users
 _HIDE = 'mount -t proc -o hidepid=1 proc /proc && exec "$@"'
 _LOOK = """
 import os
-from volt_core.supervisor import processes
+from volt_core import processes
 assert not os.access("/proc/1/stat", os.R_OK)
 assert processes.find_stat(1) is None
 assert os.getpid() in {stat.pid for stat in processes.descendants(os.getppid())}
@@ -22,7 +22,7 @@ assert [stat.pid for stat in processes.leftovers("of-the-test")] == [os.getpid()
 # The marker counts in the first environment of a process.
 _START = """
 import os, subprocess, sys
-from volt_core.supervisor.model import MARKER
+from volt_core.processes import MARKER
 subprocess.run([sys.executable, "-c", os.environ["LOOK"]], env={MARKER: "of-the-test"}, check=True)
 """
 
