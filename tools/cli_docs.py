@@ -42,6 +42,7 @@ command inside.
 | `VOLT_BACKEND`, `VOLT_STORE`, … | a setting, see `volt config list` |
 | `VOLT_DISABLE_PLUGINS` | plugins to leave out, with commas between |
 | `VOLT_TRACE_HOOKS` | print each call of a hook to stderr |
+| `VOLT_SYSTEMD_TIMEOUT` | seconds that systemd and the system bus are given for an answer (25) |
 | `VOLT_NATIVE` | `c` or `python`: which implementation to use |
 | `VOLT_DEBUG` | show where an error of the operating system came from |
 """

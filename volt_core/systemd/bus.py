@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import msgspec
-
-from volt_core.errors import BackendError, BackendUnavailable, TimedOut
+from volt_core import fs
+from volt_core.config import MAX_SECONDS
+from volt_core.errors import BackendError, BackendUnavailable, InvalidConfig, TimedOut
+from volt_core.names import shown
+from volt_core.systemd.unitstate import ACTIVE, GONE, UnitState, read_state
 
 if TYPE_CHECKING:
     from jeepney import Message
 
-CALL_SECONDS = 25.0
+LIMIT_VARIABLE = "VOLT_SYSTEMD_TIMEOUT"
+_CALL_SECONDS = 25.0
+_LONGEST_WAIT = 86_400.0
+_RUNTIME_UNITS = Path("/run/systemd/system")
+_STOP_DROP_IN = "90-volt-stop.conf"
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
 _MANAGER = f"{_NAME}.Manager"
 _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
-_ACTIVE = frozenset({"active", "activating", "deactivating", "reloading", "refreshing"})
 
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
 
@@ -53,51 +61,22 @@ class JobFailed(BackendError):
         self.result = result
 
 
-class UnitState(msgspec.Struct, frozen=True, kw_only=True):
-    """What systemd says of a unit."""
-
-    load: str
-    active: str
-    sub: str
-    result: str = ""
-    main_pid: int = 0
-    invocation: str = ""
-    freezer: str = "running"
-    need_reload: bool = False
-    fragment: str = ""
-    entered: int = 0
-    """Nanoseconds since the epoch when it last became active."""
-    cpu_ns: int = 0
-    memory_bytes: int | None = None
-    """None where the memory controller is not there."""
-    tasks: int | None = None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether processes of the unit exist, or are about to."""
-        return self.active in _ACTIVE
-
-
-_GONE = UnitState(load="not-found", active="inactive", sub="dead")
-_UNSET = 2**64 - 1
-
-
 class Systemd:
     """The host's service manager."""
 
     def __init__(self) -> None:
         self._subscribed = False
+        self._seconds = _limit()
 
     @functools.cached_property
     def _connection(self) -> Any:
-        from jeepney.io.blocking import open_dbus_connection
-
+        hint = "Install the package dbus, and see: systemctl status dbus"
         try:
-            return open_dbus_connection(bus="SYSTEM")
-        except OSError as error:
-            raise BackendUnavailable(
-                f"Cannot reach the system bus: {error}", hint="Install the package dbus, and see: systemctl status dbus"
-            ) from error
+            return _connect(self._seconds)
+        except TimeoutError as error:
+            raise TimedOut(f"The system bus does not answer within {self._seconds:g} s", hint=hint) from error
+        except (OSError, EOFError, ValueError) as error:
+            raise BackendUnavailable(f"Cannot reach the system bus: {error}", hint=hint) from error
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +111,37 @@ class Systemd:
             path = self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, mode, list(properties), []))[0]
             self._await_jobs(ends, {path: unit}, timeout)
 
+    def stop(self, unit: str, *, patience: float, timeout: float) -> None:
+        """Stop a unit; what has not ended after `patience` seconds is killed, and has `timeout` more to be gone.
+
+        systemd kills by itself after the unit's TimeoutStopSec=. Where that is shorter, a drop-in raises it for this
+        boot: a property that systemd lets nobody set on a unit that runs.
+        """
+        state = self.show(unit)
+        if state.stop_seconds is not None and state.stop_seconds < patience:
+            self._raise_stop_timeout(unit, patience)
+        with self._job_ends() as ends:
+            paths = {self._call("StopUnit", "ss", (unit, "replace"))[0]: unit}
+            try:
+                self._await_jobs(ends, paths, patience)
+            except TimedOut:
+                # What runs after the end of the main process keeps how that ended: it is not to be killed.
+                if self.show(unit).sub != "stop-post":
+                    self.kill(unit, signal.SIGKILL)
+                self._await_jobs(ends, paths, timeout)
+
+    def _raise_stop_timeout(self, unit: str, seconds: float) -> None:
+        drop_in = _RUNTIME_UNITS / f"{unit}.d" / _STOP_DROP_IN
+        drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fs.write_atomic(drop_in, f"[Service]\nTimeoutStopSec={seconds:.3f}\n".encode())
+        try:
+            self.reload()
+        finally:
+            # Read once is enough: the next start or reload is by the unit's own.
+            drop_in.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                drop_in.parent.rmdir()
+
     @contextlib.contextmanager
     def _job_ends(self) -> Iterator[Any]:
         from jeepney import MatchRule
@@ -145,7 +155,12 @@ class Systemd:
         failed: JobFailed | None = None
         deadline = time.monotonic() + timeout
         while waiting:
-            message = self._next(ends, deadline, f"the job of '{next(iter(waiting.values()))}'", timeout)
+            message = self._next(ends, deadline)
+            if message is None:
+                raise TimedOut(
+                    f"systemd does not report the job of '{next(iter(waiting.values()))}' within {timeout:g} s",
+                    hint="See: systemctl list-jobs",
+                )
             _, path, unit, result = message.body
             if waiting.pop(path, None) is not None and result != "done" and failed is None:
                 failed = JobFailed(unit, result)
@@ -155,46 +170,36 @@ class Systemd:
     # States
 
     def show(self, unit: str) -> UnitState:
-        """Return what systemd knows of a unit, whether there is one or not."""
-        path = self._call("LoadUnit", "s", (unit,))[0]
+        """Return what systemd knows of a unit, whether there is one or not, by one question."""
         try:
-            general = self._properties(path, _UNIT)
-            service = self._properties(path, _SERVICE) if unit.endswith(".service") else {}
-        except SystemdError:
-            return _GONE  # unloaded between the two calls
-        return UnitState(
-            load=general["LoadState"],
-            active=general["ActiveState"],
-            sub=general["SubState"],
-            result=service.get("Result", ""),
-            main_pid=service.get("MainPID", 0),
-            invocation=bytes(general["InvocationID"]).hex(),
-            freezer=general.get("FreezerState", "running"),
-            need_reload=general["NeedDaemonReload"],
-            fragment=general["FragmentPath"],
-            entered=general["InactiveExitTimestamp"] * 1000,
-            cpu_ns=_known(service.get("CPUUsageNSec", 0)) or 0,
-            memory_bytes=_known(service.get("MemoryCurrent", _UNSET)),
-            tasks=_known(service.get("TasksCurrent", _UNSET)),
-        )
+            # An empty name stands for all interfaces; a path that is asked for makes systemd load the unit.
+            values = self._call("GetAll", "s", ("",), path=unit_path(unit), interface=_PROPERTIES)[0]
+        except SystemdError as error:
+            if error.no_such_unit:
+                return GONE
+            raise
+        return read_state({name: value for name, (_, value) in values.items()})
 
     def active_units(self, pattern: str) -> set[str]:
         """Return the names of the units whose name matches and that are active or about to be, by one question."""
         found = self._call("ListUnitsByPatterns", "asas", ([], [pattern]))[0]
-        return {name for name, _, _, active, *_ in found if active in _ACTIVE}
+        return {name for name, _, _, active, *_ in found if active in ACTIVE}
 
-    def await_inactive(self, unit: str, timeout: float | None = None) -> None:
-        """Block until the unit is not active. Raises :class:`TimedOut`."""
+    def await_state(
+        self, unit: str, condition: Callable[[UnitState], bool], timeout: float | None = None
+    ) -> UnitState | None:
+        """Block until `condition` holds and return the state for which it did; None if that took too long."""
         from jeepney import MatchRule
 
-        path = self._call("LoadUnit", "s", (unit,))[0]
-        rule = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged", path=path)
+        rule = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged", path=unit_path(unit))
         removed = MatchRule(type="signal", interface=_MANAGER, member="UnitRemoved", path=_PATH)
         deadline = None if timeout is None else time.monotonic() + timeout
         # Signals of both kinds are news, and what they say is looked up: the state now is what counts.
         with self._signals(rule) as changes, self._signals(removed, queue=changes):
-            while self.show(unit).is_active:
-                self._next(changes, deadline, f"the end of '{unit}'", timeout or 0)
+            while not condition(state := self.show(unit)):
+                if self._next(changes, deadline) is None:
+                    return None
+        return state
 
     # Acts
 
@@ -212,10 +217,10 @@ class Systemd:
         with self._unless_missing():
             self._call("ResetFailedUnit", "s", (unit,))
 
-    def kill(self, unit: str, signal: int) -> None:
+    def kill(self, unit: str, number: int) -> None:
         """Send a signal to all processes of a unit; none is success."""
         with self._unless_missing():
-            self._call("KillUnit", "ssi", (unit, "all", signal))
+            self._call("KillUnit", "ssi", (unit, "all", number))
 
     def freeze(self, unit: str) -> None:
         """Suspend all processes of a unit."""
@@ -235,10 +240,6 @@ class Systemd:
 
     # D-Bus
 
-    def _properties(self, path: str, interface: str) -> dict[str, Any]:
-        values = self._call("GetAll", "s", (interface,), path=path, interface=_PROPERTIES)[0]
-        return {name: value for name, (_, value) in values.items()}
-
     def _call(
         self, member: str, signature: str, body: tuple[Any, ...], *, path: str = _PATH, interface: str = _MANAGER
     ) -> tuple[Any, ...]:
@@ -255,9 +256,11 @@ class Systemd:
 
     def _answer(self, message: Message) -> Message:
         try:
-            reply: Message = self._connection.send_and_get_reply(message, timeout=CALL_SECONDS)
+            reply: Message = self._connection.send_and_get_reply(message, timeout=self._seconds)
         except TimeoutError as error:
-            raise _no_answer(CALL_SECONDS) from error
+            # An answer that comes late would be taken for the next one's.
+            self.close()
+            raise _no_answer(self._seconds) from error
         except (OSError, EOFError) as error:
             self.close()
             raise BackendError(f"Lost the connection to systemd: {error}") from error
@@ -279,15 +282,21 @@ class Systemd:
             with contextlib.suppress(BackendError):
                 self._answer(message_bus.RemoveMatch(rule))
 
-    def _next(self, queue: Any, deadline: float | None, what: str, timeout: float) -> Message:
-        try:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            message: Message = self._connection.recv_until_filtered(queue, timeout=left)
-        except TimeoutError as error:
-            raise TimedOut(
-                f"systemd does not report {what} within {timeout:g} s", hint="See: systemctl list-jobs"
-            ) from error
-        return message
+    def _next(self, queue: Any, deadline: float | None) -> Message | None:
+        """Return the next signal, or None if there is none before the deadline."""
+        while True:
+            left = _LONGEST_WAIT if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                # epoll refuses what is longer than some weeks.
+                message: Message = self._connection.recv_until_filtered(queue, timeout=min(left, _LONGEST_WAIT))
+            except TimeoutError:
+                if left < _LONGEST_WAIT:
+                    return None
+            except (OSError, EOFError) as error:
+                self.close()
+                raise BackendError(f"Lost the connection to systemd: {error}") from error
+            else:
+                return message
 
     @contextlib.contextmanager
     def _unless_missing(self) -> Iterator[None]:
@@ -298,8 +307,44 @@ class Systemd:
                 raise
 
 
-def _known(value: int) -> int | None:
-    return None if value == _UNSET else value
+def _connect(seconds: float) -> Any:
+    from jeepney.bus import get_bus
+    from jeepney.io.blocking import DBusConnection, prep_socket
+
+    class Connection(DBusConnection):  # type: ignore[misc]
+        """One whose first call, made by the constructor, has a time limit too."""
+
+        def send_and_get_reply(self, message: Message, *, timeout: float | None = None) -> Message:
+            reply: Message = super().send_and_get_reply(message, timeout=timeout or seconds)
+            return reply
+
+    sock = prep_socket(get_bus("SYSTEM"), timeout=seconds)
+    try:
+        return Connection(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def unit_path(unit: str) -> str:
+    """Return the path of a unit's object: each byte but letters and digits as ``_`` and two hex digits."""
+    escaped = "".join(
+        chr(byte) if chr(byte).isalnum() and byte < 128 and not (at == 0 and chr(byte).isdigit()) else f"_{byte:02x}"
+        for at, byte in enumerate(unit.encode())
+    )
+    return f"{_PATH}/unit/{escaped}"
+
+
+def _limit() -> float:
+    """Return how many seconds systemd and the bus are given for an answer."""
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        seconds = float(text) if text else _CALL_SECONDS
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_SECONDS:
+        raise InvalidConfig(f"Invalid {LIMIT_VARIABLE}={shown(text)}", hint="Give a number of seconds, as 25.")
+    return seconds
 
 
 def _no_answer(seconds: float) -> TimedOut:

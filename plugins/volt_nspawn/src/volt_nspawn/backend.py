@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal as signals
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -33,11 +31,12 @@ from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Workload, WorkloadStatus
-from volt_core.systemd.bus import JobFailed, Systemd, UnitState
+from volt_core.systemd.bus import JobFailed, Systemd
 from volt_core.systemd.journal import read_journal
 from volt_core.systemd.libexec import install_programs
 from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
+from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
 from volt_nspawn.attach import forwarded, offered
 from volt_nspawn.enter import enter
@@ -83,13 +82,13 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         with Systemd() as systemd:
             try:
                 with offered(streams, attach_socket(self.paths, workload.name)):
-                    self._start(systemd, workload)
+                    invocation = self._start(systemd, workload)
             finally:
                 started()
             leader = find_leader(systemd.show(unit).main_pid)
             with forwarded(streams, leader):
-                systemd.await_inactive(unit)
-        return self._outcome(workload)
+                systemd.await_state(unit, self._has_ended(workload, invocation))
+        return self._outcome(workload, invocation)
 
     def exec(
         self,
@@ -122,7 +121,6 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def stop(self, workload: Workload, timeout: float) -> None:
         unit = self._unit(workload)
-        spec = workload.spec
         with Systemd() as systemd:
             state = systemd.show(unit)
             if not state.is_active:
@@ -130,13 +128,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             if state.freezer != "running":
                 # systemd 257 stops no frozen unit, and one killed while it was frozen ended systemd itself.
                 systemd.thaw(unit)
-            killer = threading.Timer(timeout, _kill_all, (unit,))
-            if timeout < spec.stop_timeout:
-                killer.start()
-            try:
-                systemd.run_job("StopUnit", unit, timeout=spec.stop_timeout + _KILL_SECONDS)
-            finally:
-                killer.cancel()
+            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS)
 
     def kill(self, workload: Workload, signal: int) -> None:
         pid = self.status(workload).pid
@@ -153,25 +145,33 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def status(self, workload: Workload) -> WorkloadStatus:
         with Systemd() as systemd:
-            return self._status(systemd, workload)
+            return self._status(systemd, workload, systemd.show(self._unit(workload)))
 
     def statuses(self, workloads: Sequence[Workload]) -> Mapping[str, WorkloadStatus]:
         with Systemd() as systemd:
             active = systemd.active_units(unit_pattern(self.paths))
             return {
-                workload.name: self._status(systemd, workload)
-                if self._unit(workload) in active
-                else self._status_by(workload, None)
+                workload.name: self._status(
+                    systemd, workload, systemd.show(unit) if (unit := self._unit(workload)) in active else None
+                )
                 for workload in workloads
             }
 
     def wait(self, workload: Workload, timeout: float | None = None) -> Outcome:
         with Systemd() as systemd:
-            try:
-                systemd.await_inactive(self._unit(workload), timeout)
-            except TimedOut:
-                raise TimedOut(f"'{workload.name}' did not end within {timeout:g} s") from None
-        return self._outcome(workload)
+            unit = self._unit(workload)
+            invocation = systemd.show(unit).invocation
+            ended = self._has_ended(workload, invocation)
+            if spec_of(workload).restart.policy != "no":
+                # What systemd starts again has not ended for whoever waits: the last run is the one that counts.
+                def ended(state: UnitState) -> bool:
+                    nonlocal invocation
+                    invocation = state.invocation or invocation
+                    return not state.is_active
+
+            if systemd.await_state(unit, ended, timeout) is None:
+                raise TimedOut(f"'{workload.name}' did not end within {timeout or 0:g} s")
+        return self._outcome(workload, invocation)
 
     def logs(
         self, workload: Workload, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
@@ -208,14 +208,15 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def _folder(self, workload: Workload) -> Path:
         return self.paths.workload(workload.kind, workload.name)
 
-    def _start(self, systemd: Systemd, workload: Workload) -> None:
+    def _start(self, systemd: Systemd, workload: Workload) -> str:
+        """Start it and return the invocation, by which the run is told from others."""
         # To start what is starting is no error for systemd: both callers would be told that it was they.
         with fs.lock(
             self._folder(workload) / _START_LOCK, timeout=_START_SECONDS, what=f"the start of '{workload.name}'"
         ):
-            self._start_alone(systemd, workload)
+            return self._start_alone(systemd, workload)
 
-    def _start_alone(self, systemd: Systemd, workload: Workload) -> None:
+    def _start_alone(self, systemd: Systemd, workload: Workload) -> str:
         plan = plan_container(workload, self.paths, self.store)
         if systemd.show(plan.unit).is_active:
             raise WrongState(
@@ -234,6 +235,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
                 systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
         except JobFailed as error:
             raise self._start_error(plan, error) from error
+        # It may be over already, and systemd has forgotten it then.
+        state = systemd.show(plan.unit)
+        outcome = None if state.is_active else status.last_outcome(plan.folder)
+        return outcome.invocation if outcome is not None else state.invocation
 
     def _start_error(self, plan: ContainerPlan, error: JobFailed) -> BackendError:
         outcome = status.last_outcome(plan.folder)
@@ -242,13 +247,15 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             f"Cannot start '{plan.name}': {reason}", hint=f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
         )
 
-    def _status(self, systemd: Systemd, workload: Workload) -> WorkloadStatus:
-        return self._status_by(workload, systemd.show(self._unit(workload)))
-
-    def _status_by(self, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
+    def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)
         stale = not workload.auto_remove and install.is_stale(folder, self._unit(workload))
-        return status.status_of(folder, unit, boot=spec_of(workload).boot, note=_UNIT_GONE if stale else "")
+        note, boot = _UNIT_GONE if stale else "", spec_of(workload).boot
+        found = status.status_of(folder, unit, boot=boot, note=note)
+        if found.outcome is not None and found.outcome.result == "lost":
+            # Or it was started after systemd was asked.
+            found = status.status_of(folder, systemd.show(self._unit(workload)), boot=boot, note=note)
+        return found
 
     def _active(self, workload: Workload, act: str) -> UnitState:
         with Systemd() as systemd:
@@ -259,14 +266,17 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             )
         return state
 
-    def _outcome(self, workload: Workload) -> Outcome:
-        outcome = status.last_outcome(self._folder(workload))
+    def _has_ended(self, workload: Workload, invocation: str) -> Callable[[UnitState], bool]:
+        """Return what tells of the unit's state whether that run is over, also if another has begun."""
+        folder = self._folder(workload)
+
+        def ended(state: UnitState) -> bool:
+            return not state.is_active or state.invocation != invocation or status.has_kept(folder, invocation)
+
+        return ended
+
+    def _outcome(self, workload: Workload, invocation: str) -> Outcome:
+        outcome = status.outcome_of(self._folder(workload), invocation)
         if outcome is None:
             raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
         return outcome
-
-
-def _kill_all(unit: str) -> None:
-    """End a stop that has taken its time; on a connection of its own, since another thread waits on the first."""
-    with Systemd() as systemd, contextlib.suppress(BackendError):
-        systemd.kill(unit, signals.SIGKILL)
