@@ -13,6 +13,8 @@ packages_of() {
             mmdebstrap:mmdebstrap
             debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
             uidmap:newuidmap" ;;
+    host) echo "
+            systemd-container:systemd-nspawn" ;;
     test) echo "
             acl:setfacl
             attr:setfattr

@@ -39,10 +39,11 @@ def cgroup_of(pid: int) -> Path:
     path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), None)
     if path is None:
         raise BackendUnavailable("This host has no unified cgroup hierarchy")
-    return _unified_mount() / path
+    return unified_mount() / path
 
 
-def _unified_mount() -> Path:
+def unified_mount() -> Path:
+    """Return where the unified cgroup hierarchy is mounted. Raises :class:`BackendUnavailable` if it is nowhere."""
     for line in (_PROC / "self/mounts").read_text("ascii", "surrogateescape").splitlines():
         _, target, kind, *_ = line.split(" ")
         if kind == "cgroup2":

@@ -19,7 +19,9 @@ import pytest
 
 from volt_core import native, run
 from volt_core.errors import VoltError
+from volt_core.systemd.machine import unified_mount
 from volt_core.testing import users
+from volt_core.testing.hosts import SUITE_VARIABLE
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
 _GUEST_STATUS = 123
@@ -76,7 +78,19 @@ def _root() -> str | None:
 
 
 def _systemd() -> str | None:
-    return None if os.path.isdir("/run/systemd/system") else "systemd is not PID 1 here"
+    """A test host: tests that need systemd make and end units, which is not to be done to somebody's own machine."""
+    if SUITE_VARIABLE in os.environ:
+        return None if os.path.isdir("/run/systemd/system") else "systemd is not PID 1 in this test host"
+    if (reason := _root()) is not None:
+        return reason
+    missing = [name for name in ("systemd-nspawn", "mmdebstrap", "chroot") if run.find_program(name) is None]
+    if missing:
+        return f"no test host can be made, not installed: {', '.join(missing)}"
+    try:
+        unified_mount()
+    except VoltError as error:
+        return error.brief
+    return None
 
 
 def _kvm() -> str | None:

@@ -6,6 +6,7 @@ environment out of every test, and has the fixtures that more than one package u
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -17,7 +18,10 @@ import pytest
 
 from volt_core import run
 from volt_core.paths import VoltPaths
-from volt_core.testing import host, roots, users
+from volt_core.testing import host as capabilities
+from volt_core.testing import roots, users
+from volt_core.testing.hosts import SUITES, forward, inside, pool
+from volt_core.testing.hosts.machine import Host
 
 AsUser = Callable[..., run.Completed]
 _MARKER = "needs_"
@@ -25,24 +29,41 @@ _MARKER = "needs_"
 _KEPT = ("VOLT_TEST_", "VOLT_NATIVE")
 # Costly or changing something for a moment: not worth it in each header.
 _UNASKED = ("loop_mount", "xfs_reflink", "kvm")
+_IN_HOSTS = "systemd"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the settings that say what is installed in test hosts."""
+    pool.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register a marker for each capability; stop at a misspelt requirement."""
     try:
-        host.required()
+        capabilities.required()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-    for capability in host.PROBES:
+    for capability in capabilities.PROBES:
         config.addinivalue_line("markers", f"{_MARKER}{capability}: needs the capability '{capability}' of the host")
+    config.pluginmanager.register(inside.Inside(config) if inside.is_told() else forward.Outside())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have tests that need systemd run in a host of each suite, where there can be any."""
+    if not metafunc.definition.get_closest_marker(f"{_MARKER}{_IN_HOSTS}"):
+        return
+    if here := inside.suite_here():
+        forward.parametrize(metafunc, [here])
+    elif pool.is_set_up(metafunc.config) and capabilities.have(_IN_HOSTS):
+        forward.parametrize(metafunc, SUITES)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what the host can do."""
     lines = []
-    for capability in host.PROBES:
+    for capability in capabilities.PROBES:
         if capability not in _UNASKED:
-            reason = host.why_not(capability)
+            reason = capabilities.why_not(capability)
             lines.append(f"  {capability}: {'yes' if reason is None else f'no, {reason}'}")
     return ["host:", *lines]
 
@@ -52,7 +73,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Carry out the markers before any fixture is made."""
     for marker in item.iter_markers():
         if marker.name.startswith(_MARKER):
-            host.require(marker.name.removeprefix(_MARKER))
+            capabilities.require(marker.name.removeprefix(_MARKER))
+    if item.get_closest_marker(f"{_MARKER}{_IN_HOSTS}") and not inside.suite_here():
+        # It would make and end units on the machine of whoever runs it.
+        pytest.fail(f"it runs in test hosts alone, and {pool.SOURCES_INI} does not say what to install there", False)
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +107,7 @@ def paths(tmp_path: Path) -> VoltPaths:
 @pytest.fixture(scope="session")
 def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small real root file system; shared, so never write to it."""
-    host.require("busybox")
+    capabilities.require("busybox")
     return roots.make_busybox_root(tmp_path_factory.mktemp("busybox") / "root")
 
 
@@ -93,8 +117,23 @@ _CACHE = roots.cache_directory()  # before HOME is another
 @pytest.fixture(scope="session")
 def debian_tar() -> Path:
     """The tar of a minimal Debian, made on the first run on this machine (a minute or two, needs a mirror)."""
-    host.require("mmdebstrap")
+    capabilities.require("mmdebstrap")
     return roots.debian_tar(_CACHE)
+
+
+@pytest.fixture(params=SUITES)
+def host(request: pytest.FixtureRequest) -> Host:
+    """A test host of each suite, booted, with the wheels of this repository; shared, so leave it as it was."""
+    capabilities.require(_IN_HOSTS)
+    return pool.of_session(request.config).shared(request.param)
+
+
+@pytest.fixture
+def make_host(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Host]]:
+    """Boot more test hosts: ``make_host("bookworm")``; they are gone after the test, whatever it did to them."""
+    capabilities.require(_IN_HOSTS)
+    with contextlib.ExitStack() as stack:
+        yield lambda suite: stack.enter_context(pool.of_session(request.config).make(suite)).boot()
 
 
 @pytest.fixture
@@ -117,7 +156,7 @@ def as_user(user_directory: Path) -> AsUser:
     HOME and the working directory are `user_directory` unless told otherwise. ``sys.executable`` at the front
     stands for a Python that such a user can start.
     """
-    host.require("ordinary_user")
+    capabilities.require("ordinary_user")
 
     def run_as_user(
         argv: list[str], *, timeout: float = 60.0, env: Mapping[str, str] | None = None, **options: object

@@ -48,7 +48,7 @@ def debian_tar(cache: Path) -> Path:
     """
     cache.mkdir(parents=True, exist_ok=True)
     result = cache / f"debian-{_suite()}-minbase.tar"
-    with _locked(cache / "debian.lock"):
+    with locked(cache / "debian.lock"):
         if not result.exists():
             for leftover in cache.glob("debian-*.partial"):
                 leftover.unlink()
@@ -84,7 +84,7 @@ def _os_release() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Unlike fs.lock, waits as long as it takes: whoever holds it is downloading a distribution."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,0 +1,159 @@
+"""pytest outside of hosts: a test with the marker ``needs_systemd`` runs in a host of each suite, and is reported here.
+
+Such a test exists once for each suite (``test_x[bookworm]``). When the first of a suite is due, a host is booted and
+pytest started in it for all of them; its reports come as each test ends, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import tempfile
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from volt_core import run
+from volt_core.errors import VoltError
+from volt_core.testing.hosts import SUITES, pool
+from volt_core.testing.hosts.inside import END, ITEMS_VARIABLE, REPORTS_FD
+from volt_core.testing.hosts.machine import Host
+from volt_core.testing.hosts.site import VENV
+
+_PARAMETER = "suite_of_host"
+_ITEMS = "items.json"
+_LONGEST_TEST = 600.0
+_END_SECONDS = 30.0
+_JOURNAL = ("--lines=60", "--output=short-precise")
+
+
+def parametrize(metafunc: pytest.Metafunc, suites: Sequence[str]) -> None:
+    """Make one item for each suite of a test that is to run in hosts."""
+    metafunc.fixturenames.append(_PARAMETER)
+    metafunc.parametrize(_PARAMETER, suites)
+
+
+class Outside:
+    """The plugin that has items run in hosts: at the end of the session, suite by suite."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the items in that order."""
+        items.sort(key=lambda item: SUITES.index(suite) + 1 if (suite := _suite_of(item)) else 0)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Report what happened to an item in its host."""
+        suite = _suite_of(item)
+        if suite is None:
+            return None
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports(item, suite):
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """End what was begun."""
+        for running in self._runs.values():
+            running.close()
+
+    def _reports(self, item: pytest.Item, suite: str) -> list[pytest.TestReport]:
+        try:
+            if suite not in self._runs:
+                wanted = [other.nodeid for other in item.session.items if _suite_of(other) == suite]
+                self._runs[suite] = _Run(pool.of_session(item.config).shared(suite), item.config, wanted)
+            return self._runs[suite].reports(item.nodeid)
+        except (VoltError, OSError) as error:
+            return [_failed(item, f"{suite}: {error}\n{getattr(error, 'details', None) or ''}")]
+
+
+class _Run:
+    """pytest in a host."""
+
+    def __init__(self, host: Host, config: pytest.Config, wanted: Sequence[str]) -> None:
+        self._host = host
+        self._config = config
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._ended: set[str] = set()
+        self._pending = b""
+        (host.data / _ITEMS).write_text(json.dumps(wanted))
+        files = dict.fromkeys(f"{pool.SOURCE}/{nodeid.partition('::')[0]}" for nodeid in wanted)
+        options = ["-c", f"{pool.SOURCE}/pyproject.toml", "--rootdir", pool.SOURCE, "-p", "no:cacheprovider"]
+        # What it says to people goes where errors do.
+        redirected = ["sh", "-c", f'exec "$@" {REPORTS_FD}>&1 1>&2', "pytest", f"{VENV}/bin/pytest"]
+        env = {ITEMS_VARIABLE: f"/var/lib/volt/{_ITEMS}", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._errors = tempfile.TemporaryFile()
+        self._process = run.spawn(
+            host.argv([*redirected, *options, *files], env=env),
+            env=run.child_environment(),
+            stdin=run.DEVNULL,
+            stdout=run.PIPE,
+            stderr=self._errors.fileno(),
+        )
+
+    def reports(self, nodeid: str) -> list[pytest.TestReport]:
+        """Wait for the reports of one item. Raises :class:`VoltError` if they do not come."""
+        deadline = time.monotonic() + _LONGEST_TEST
+        while nodeid not in self._ended:
+            message = json.loads(self._line(deadline))
+            if END in message:
+                self._ended.add(message[END])
+                continue
+            report = self._config.hook.pytest_report_from_serializable(config=self._config, data=message)
+            if isinstance(report.longrepr, list):
+                report.longrepr = tuple(report.longrepr)  # of a skip: JSON knows no tuples
+            if report.failed:
+                report.sections.append((f"journal of {self._host.suite}", self._host.journal(*_JOURNAL)))
+            self._reports.setdefault(report.nodeid, []).append(report)
+        return self._reports.pop(nodeid, [])
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except run.Expired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _line(self, deadline: float) -> bytes:
+        assert self._process.stdout is not None
+        while b"\n" not in self._pending:
+            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise VoltError("this test does not end in the host", details=self._said())
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            if not chunk:
+                raise VoltError("pytest in the host ended before this test", details=self._said())
+            self._pending += chunk
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        text = self._errors.read().decode("utf-8", "replace")
+        return f"{text}{self._pending.decode('utf-8', 'replace')}\n{self._host.journal(*_JOURNAL)}"
+
+
+def _suite_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get(_PARAMETER)
+
+
+def _failed(item: pytest.Item, why: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="failed",
+        longrepr=why,
+        when="call",
+    )

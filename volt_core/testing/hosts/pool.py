@@ -1,0 +1,110 @@
+"""The hosts of a test session, and what the project says of them in its pytest settings."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from volt_core.testing import roots
+from volt_core.testing.hosts.base import make_base
+from volt_core.testing.hosts.machine import Host
+from volt_core.testing.hosts.site import make_site
+
+SOURCE = "/src"
+"""Where a host has the repository, read-only."""
+DEBIAN = "/srv/debian"
+"""Where a host has a Debian tree of its own suite, with systemd, to make images of; read-only."""
+_HOSTS = pytest.StashKey["Hosts"]()
+SOURCES_INI = "volt_host_sources"
+REQUIREMENTS_INI = "volt_host_requirements"
+_COVERAGE = "COVERAGE_PROCESS_START"
+_COVERAGE_FILE = "COVERAGE_FILE"
+_COVERAGE_FOLDER = "/var/lib/volt-coverage"
+CACHE = roots.cache_directory() / "hosts"  # before HOME is another
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the settings that say what is installed in hosts."""
+    parser.addini(SOURCES_INI, "Source trees whose wheels are installed in test hosts.", type="args", default=[])
+    parser.addini(REQUIREMENTS_INI, "What else pip installs in test hosts.", type="args", default=["pytest"])
+
+
+def is_set_up(config: pytest.Config) -> bool:
+    """Tell whether the settings say what to install in hosts."""
+    return bool(config.getini(SOURCES_INI))
+
+
+def of_session(config: pytest.Config) -> Hosts:
+    """Return the hosts that a test session shares; they are gone when it has ended."""
+    if _HOSTS not in config.stash:
+        hosts = Hosts(config.rootpath, config.getini(SOURCES_INI), config.getini(REQUIREMENTS_INI))
+        config.stash[_HOSTS] = hosts
+        config.add_cleanup(hosts.close)
+    return config.stash[_HOSTS]
+
+
+class Hosts:
+    """Makes hosts on which the wheels of a repository are installed, as they would be for a user.
+
+    Args:
+        root: the repository, which the hosts see too.
+        sources, requirements: see :func:`~volt_core.testing.hosts.site.make_site`.
+
+    Where the coverage of this process is measured (``COVERAGE_PROCESS_START``), so is that of Volt in the hosts, and
+    what is found is written beside this process's own data.
+    """
+
+    def __init__(self, root: Path, sources: Sequence[str], requirements: Sequence[str]) -> None:
+        self._root = root
+        self._sources = sources
+        self._requirements = requirements
+        self._shared: dict[str, Host] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._number = 0
+
+    def make(self, suite: str) -> Host:
+        """Return a new host, not yet booted; whoever asked destroys it."""
+        base = make_base(suite, CACHE)
+        site = make_site(base, self._root, self._sources, self._requirements, CACHE)
+        coverage = _coverage_folder()
+        binds, writable = {SOURCE: self._root, DEBIAN: base}, {_COVERAGE_FOLDER: coverage} if coverage else {}
+        return Host(self._next_folder(suite), [site, base], suite, binds=binds, writable=writable, env=_environment())
+
+    def shared(self, suite: str) -> Host:
+        """Return the one host of a suite that all tests share which leave it as it was, booted."""
+        if suite not in self._shared:
+            self._shared[suite] = self.make(suite)
+        return self._shared[suite].boot()
+
+    def close(self) -> None:
+        """Take the shared hosts away."""
+        while self._shared:
+            self._shared.popitem()[1].destroy()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _next_folder(self, suite: str) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="volt-hosts-")
+        self._number += 1
+        return Path(self._folder.name, f"{suite}-{self._number}")
+
+
+def _coverage_folder() -> Path | None:
+    """Return where this process, if its coverage is measured, writes what it finds."""
+    if _COVERAGE not in os.environ:
+        return None
+    return Path(os.environ.get(_COVERAGE_FILE, ".coverage")).absolute().parent
+
+
+def _environment() -> dict[str, str]:
+    """Return what every process of a host finds in its environment."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("VOLT_TEST_")}
+    if _coverage_folder() is not None:
+        found |= {_COVERAGE: f"{SOURCE}/pyproject.toml", _COVERAGE_FILE: f"{_COVERAGE_FOLDER}/.coverage"}
+    return found
