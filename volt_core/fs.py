@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import stat
 import time
@@ -45,6 +46,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = 
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a :func:`write_atomic` to `path` that was killed has left; nobody may be writing it now."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

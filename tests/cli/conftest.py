@@ -1,59 +1,17 @@
-"""The command line on an instance of its own: in this process where that is enough, as a process where it matters."""
+"""Instances of Volt for the command line's tests."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from volt_core import fs
 from volt_core.api import Volt
-from volt_core.cli.exits import run_app
 from volt_core.testing import host
-
-
-class Said(NamedTuple):
-    """How a command ended and what it wrote."""
-
-    status: int
-    out: str
-    err: str
-
-
-class Command:
-    """Runs ``volt`` on one instance."""
-
-    def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.root = root
-        self._capture = capture
-
-    def __call__(self, *words: str) -> Said:
-        """Run it in this process; standard input is not to be read."""
-        self._capture.readouterr()
-        status = run_app(words)
-        return Said(status, *self._capture.readouterr())
-
-    def ok(self, *words: str) -> str:
-        """Run it, insist on success, and return what it printed."""
-        said = self(*words)
-        assert said.status == 0, said
-        return said.out
-
-    def argv(self, *words: str) -> list[str]:
-        """Return the command line of a process."""
-        return [sys.executable, "-P", "-m", "volt_core", *words]
-
-    def process(self, *words: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
-        """Run it as a process of its own, and return bytes."""
-        return subprocess.run(self.argv(*words), input=stdin, capture_output=True, timeout=timeout, check=False)
-
-    def start(self, *words: str, **options: object) -> subprocess.Popen[bytes]:
-        """Start a process; the caller waits for it."""
-        return subprocess.Popen(self.argv(*words), **options)  # type: ignore[call-overload, no-any-return]
+from volt_core.testing.command import Command
 
 
 @pytest.fixture

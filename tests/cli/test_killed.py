@@ -1,8 +1,4 @@
-"""Kill -9 at every step: what is left never stands in the way of the next command, and nothing is lost.
-
-A child of this process runs a command and is killed before the n-th change that it makes to the file
-system, for every n until it gets through. Python reports each change to an audit hook before it happens.
-"""
+"""Kill -9 at every step: what is left never stands in the way of the next command, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -12,59 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 
 import pytest
 
 from volt_core import run
-from volt_core.cli.exits import run_app
+from volt_core.testing.killed import every_step
 
 pytestmark = pytest.mark.needs_proot
-
-_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-
-
-def is_change(event, arguments):
-    return event in _CHANGES or (event == "open" and bool(arguments[2] & _WRITES) and arguments[0] != "/dev/null")
-
-
-def run_until(step, words):
-    """Run a command that is killed before its change number `step`; tell whether it got through."""
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        assert os.WIFEXITED(status) or os.WTERMSIG(status) == signal.SIGKILL, status
-        assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, status
-        return os.WIFEXITED(status)
-    left = step
-
-    def count(event, arguments):
-        nonlocal left
-        if is_change(event, arguments):
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-
-    status = 99
-    try:
-        sys.addaudithook(count)
-        status = run_app(words)
-    finally:
-        os._exit(status)
-
-
-def every_step(words, after):
-    """Kill the command at each step in turn; `after` puts things right again and says what must hold."""
-    step = 0
-    while True:
-        through = run_until(step, words)
-        after(through)
-        if through:
-            return step
-        step += 1
 
 
 def traces(volt, name):

@@ -117,6 +117,22 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(file: Path) -> None:
         assert file.read_bytes() == b"goes on"
 
 
+def test_what_a_killed_writer_left_can_be_removed(file: Path) -> None:
+    others = [file.with_name(name) for name in (file.name, f"{file.name}.tmp", f".{file.name}2.1.2.tmp")]
+    for other in others:
+        other.write_text("kept")
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+        fs.write_atomic(file, b"new")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(file.parent.iterdir())) == len(others) + 1
+    fs.remove_unfinished(file)
+    assert sorted(file.parent.iterdir()) == sorted(others)
+    fs.remove_unfinished(file.parent / "nowhere" / "file")
+
+
 def test_a_missing_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         fs.write_atomic(tmp_path / "no" / "file", b"x")

@@ -36,6 +36,8 @@ _MANAGER = f"{_NAME}.Manager"
 _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
+_NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
+_REEXEC_POLL = 0.05
 
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
 
@@ -138,9 +140,7 @@ class Systemd:
             self.reload()
         finally:
             # Read once is enough: the next start or reload is by the unit's own.
-            drop_in.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                drop_in.parent.rmdir()
+            forget_stop_timeout(unit)
 
     @contextlib.contextmanager
     def _job_ends(self) -> Iterator[Any]:
@@ -246,13 +246,18 @@ class Systemd:
         from jeepney import DBusAddress, MessageType, new_method_call
 
         address = DBusAddress(path, bus_name=_NAME, interface=interface)
-        reply = self._answer(new_method_call(address, member, signature or None, body))
-        if reply.header.message_type is MessageType.error:
+        deadline = time.monotonic() + self._seconds
+        while True:
+            reply = self._answer(new_method_call(address, member, signature or None, body))
+            if reply.header.message_type is not MessageType.error:
+                answer: tuple[Any, ...] = reply.body
+                return answer
             name = str(reply.header.fields.get(4, ""))
-            said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else name
-            raise SystemdError(f"systemd refused {member}: {said}", name=name)
-        answer: tuple[Any, ...] = reply.body
-        return answer
+            if name != _NO_REPLY or time.monotonic() > deadline:
+                said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else name
+                raise SystemdError(f"systemd refused {member}: {said}", name=name)
+            # systemd executes itself anew (daemon-reexec). What it has carried out it has answered before.
+            time.sleep(_REEXEC_POLL)
 
     def _answer(self, message: Message) -> Message:
         try:
@@ -324,6 +329,15 @@ def _connect(seconds: float) -> Any:
     except BaseException:
         sock.close()
         raise
+
+
+def forget_stop_timeout(unit: str) -> None:
+    """Remove the drop-in that raised a unit's patience, which a command that was killed has left. None is success."""
+    drop_in = _RUNTIME_UNITS / f"{unit}.d" / _STOP_DROP_IN
+    fs.remove_unfinished(drop_in)
+    drop_in.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        drop_in.parent.rmdir()
 
 
 def unit_path(unit: str) -> str:

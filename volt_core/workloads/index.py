@@ -40,8 +40,7 @@ _FILE = StateFile(Index)
 def rebuild(paths: VoltPaths, folders: Folders) -> Index:
     """Write the index from the folders and return it."""
     with fs.lock(paths.locks / "index", what="the workload index"):
-        for dead in paths.lib.glob(f".{paths.index.name}.*.tmp"):
-            dead.unlink()  # of a command that was killed: whoever writes one holds the lock
+        fs.remove_unfinished(paths.index)
         index = Index(workloads=tuple(_entries(folders.read_all())))
         _FILE.write(paths.index, index, mode=0o600)
     return index

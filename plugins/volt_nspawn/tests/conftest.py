@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from volt_core import fs
+from volt_core.api import Volt
 from volt_core.contracts import BackendContext
 from volt_core.paths import VoltPaths
+from volt_core.systemd.bus import Systemd
+from volt_core.testing.census import Census, take_census
+from volt_core.testing.command import Command
 from volt_core.testing.fakes import MemoryStore
+from volt_core.testing.killed import STEP
 from volt_core.testing.workbench import BackendKit, Workbench
 from volt_nspawn.backend import NspawnBackend
+from volt_nspawn.names import unit_name
 
 
 @pytest.fixture
@@ -58,3 +67,85 @@ class _DropIns:
         for folder in self._folders:
             if folder.exists():
                 fs.remove_tree(folder)
+
+
+_FORGETTING_SECONDS = 10.0
+_ASKING = ("GetAll", "ListUnitsByPatterns", "Subscribe")
+
+
+@pytest.fixture(scope="session")
+def boxed_root(tmp_path_factory: pytest.TempPathFactory, busybox_root: Path) -> Path:
+    """The root of an instance that holds the image ``box``."""
+    root = tmp_path_factory.mktemp("boxed") / "root"
+    Volt(root, environ={}).images.import_(str(busybox_root), "box")
+    return root
+
+
+@pytest.fixture
+def volt(boxed_root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """``volt`` on the instance with the image ``box``; its containers are removed afterwards."""
+    monkeypatch.setenv("VOLT_ROOT", str(boxed_root))
+    yield Command(boxed_root, capfd)
+    workloads = Volt(boxed_root).workloads
+    for item in workloads.all():
+        workloads.delete(item.workload.name, force=True)
+
+
+@pytest.fixture
+def unit_of(volt: Command) -> Callable[[str], str]:
+    """Return the unit of a container of that instance."""
+    return lambda name: unit_name(VoltPaths.below(volt.root), name)
+
+
+@pytest.fixture
+def nothing_left(volt: Command) -> Callable[[], None]:
+    """Insists that nothing is lost or left of what was made since the test began."""
+    # The first container of an instance brings what stays: programs, directories, empty lock files.
+    volt.ok("run", "--name", "first", "box", "true")
+    volt.ok("delete", "first")
+    before = _census(volt.root)
+
+    def check() -> None:
+        deadline = time.monotonic() + _FORGETTING_SECONDS
+        while (changed := _changes(before, _census(volt.root))) and time.monotonic() < deadline:
+            # systemd forgets units, and the kernel cgroups, when it comes to it.
+            time.sleep(0.05)
+        assert changed == {}
+
+    return check
+
+
+def _census(root: Path) -> Census:
+    folders = [root / "lib/containers", root / "lib/locks", root / "lib/libexec", root / "lib/cas/refs", root / "run"]
+    folders += [Path("/etc/systemd"), Path("/run/systemd/system"), Path("/run/systemd/transient")]
+    return take_census(cgroups=["volt-*"], folders=folders)
+
+
+def _changes(before: Census, after: Census) -> dict[str, set[str]]:
+    grown = {f"left {kind}": names for kind, names in before.left(after).items()}
+    gone = {f"lost {kind}": names for kind, names in before.lost(after).items()}
+    # What a command that was killed had not yet given its name is for the store's gc.
+    kept = {kind: {name for name in names if not _is_unfinished(name)} for kind, names in {**grown, **gone}.items()}
+    return {kind: names for kind, names in kept.items() if names}
+
+
+def _is_unfinished(name: str) -> bool:
+    return "/lib/cas/" in name and name.endswith(".tmp")
+
+
+@pytest.fixture
+def bus_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change that systemd is asked for, and each wait for it, is a step at which a command can be killed."""
+    call, wait = Systemd._call, Systemd._next
+
+    def counted_call(self: Systemd, member: str, *args: Any, **options: Any) -> Any:
+        if member not in _ASKING:
+            sys.audit(STEP)
+        return call(self, member, *args, **options)
+
+    def counted_wait(self: Systemd, *args: Any) -> Any:
+        sys.audit(STEP)
+        return wait(self, *args)
+
+    monkeypatch.setattr(Systemd, "_call", counted_call)
+    monkeypatch.setattr(Systemd, "_next", counted_wait)

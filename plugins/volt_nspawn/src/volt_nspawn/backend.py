@@ -140,8 +140,11 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def delete(self, workload: Workload) -> None:
         unit = self._unit(workload)
         install.remove(self.paths, workload.name)
+        install.remove_unfinished(self.paths, workload.name)
         with Systemd() as systemd:
             systemd.reset_failed(unit)
+            # One that starts with the host is remembered by what wants it.
+            systemd.reload_if_needed([unit])
 
     def status(self, workload: Workload) -> WorkloadStatus:
         with Systemd() as systemd:
@@ -229,6 +232,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
                 systemd.start_transient(plan.unit, properties, timeout=_START_SECONDS)
             else:
                 install.install(plan, self.paths)
+                install.remove_unfinished(self.paths, plan.name)
                 # A start by hand is no restart that counts.
                 systemd.reset_failed(plan.unit)
                 systemd.reload_if_needed([plan.unit])

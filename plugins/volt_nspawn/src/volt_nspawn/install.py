@@ -9,6 +9,7 @@ from pathlib import Path
 
 from volt_core import fs
 from volt_core.paths import VoltPaths
+from volt_core.systemd.bus import forget_stop_timeout
 from volt_core.systemd.libexec import install_programs, prune_programs
 from volt_core.systemd.units import UNIT_FOLDER, UnitFiles
 from volt_nspawn.names import machine_name, unit_name, unit_pattern
@@ -70,3 +71,11 @@ def remove(paths: VoltPaths, name: str) -> None:
 def settings_path(machine: str) -> Path:
     """Return where the ``.nspawn`` file of a machine is."""
     return SETTINGS_FOLDER / f"{machine}.nspawn"
+
+
+def remove_unfinished(paths: VoltPaths, name: str) -> None:
+    """Remove what interrupted commands have left outside of the container's folder."""
+    unit = unit_name(paths, name)
+    fs.remove_unfinished(UnitFiles().path(unit))
+    fs.remove_unfinished(settings_path(machine_name(paths, name)))
+    forget_stop_timeout(unit)
