@@ -48,6 +48,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = 
         sync_directory(path.parent)
 
 
+def remove_file(path: Path) -> bool:
+    """Remove a file or symlink and tell whether there was one; none is success on a read-only file system as well."""
+    if not os.path.lexists(path):
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a :func:`write_atomic` to `path` that was killed has left; nobody may be writing it now."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

@@ -7,7 +7,8 @@
  *
  * 1. The file `run` in the folder says that a run has begun; `init` reports its end there, `outcome` removes it.
  * 2. The root is an overlay above --lower (overlay.h), mounted where only nspawn sees it. What nspawn needs to be there
- *    is made in it: the targets of mounts, and /usr, without which it takes a tree for no operating system.
+ *    is made in it: the targets of mounts, and /usr, without which it takes a tree for no operating system. A root in
+ *    which it would follow a symlink out onto the host is refused.
  * 3. If somebody listens at SOCKET, the standard streams are his (see attach()); else they are the journal's, standard
  *    error as a stream of its own with a priority of its own, by which readers tell the two apart.
  * 4. `init` gets the report and the environment as descriptors (handover.h). The latter is --default and what the file
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +34,9 @@
 #include "handover.h"
 #include "overlay.h"
 
+#define BUSCTL "/usr/bin/busctl"
+#define MACHINE_OF_UNIT "/run/systemd/machines/unit:%s"
+#define MACHINED "org.freedesktop.machine1"
 #define JOURNAL "/run/systemd/journal/stdout"
 #define PATH_OF_PROGRAMS "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -95,6 +100,28 @@ static int parse_options(char **args, struct options *ret) {
         return 0;
 }
 
+/* A systemd-nspawn that was killed has left its machine registered, and systemd-machined keeps it as long as the unit is
+ * active, which it is while systemd starts it again: nspawn would be told that the name is taken. */
+static void forget_machine(const char *unit) {
+        char path[512], name[256];
+        ssize_t n;
+        pid_t pid;
+
+        (void) snprintf(path, sizeof path, MACHINE_OF_UNIT, unit);
+        n = readlink(path, name, sizeof name - 1);
+        if (n <= 0)
+                return;
+        name[n] = 0;
+        pid = fork();
+        if (pid == 0) {
+                (void) execl(BUSCTL, "busctl", "--quiet", "--timeout=10", "call", MACHINED, "/org/freedesktop/machine1",
+                             MACHINED ".Manager", "UnregisterMachine", "s", name, (char *) NULL);
+                _exit(EXIT_FAILURE);
+        }
+        if (pid > 0)
+                (void) RETRY_EINTR(waitpid(pid, NULL, 0));
+}
+
 static int begin_run(int folder_fd, int *ret_fd) {
         _cleanup_close_ int fd = -1;
         const char *invocation = getenv("INVOCATION_ID");
@@ -112,14 +139,33 @@ static int begin_run(int folder_fd, int *ret_fd) {
         return 0;
 }
 
+/* nspawn mounts on these, and makes nodes and directories below them without regard to where a symlink leads. */
+static int check_mount_points(int root_fd) {
+        static const char *const names[] = { "dev", "proc", "run", "sys" };
+        struct stat st;
+
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+                if (fstatat(root_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode)) {
+                        fprintf(stderr, "rootfs: '/%s' of the container is no directory\n", names[i]);
+                        return -ENOTDIR;
+                }
+        return 0;
+}
+
+static int make_said(int root_fd, const char *path, bool directory) {
+        int r = make_target(root_fd, path, directory);
+
+        if (r < 0)
+                fprintf(stderr, "rootfs: cannot make '%s' in the container: %s\n", path, strerror(-r));
+        return r;
+}
+
 static int make_targets(int root_fd, const struct options *o) {
-        int r = make_target(root_fd, "/usr", true);
+        int r = make_said(root_fd, "/usr", true);
 
         for (char **arg = o->first; r >= 0 && arg < o->command - 1; arg++)
                 if (strcmp(*arg, "--directory") == 0 || strcmp(*arg, "--file") == 0) {
-                        r = make_target(root_fd, arg[1], strcmp(*arg, "--directory") == 0);
-                        if (r < 0)
-                                fprintf(stderr, "rootfs: cannot make '%s' in the container: %s\n", arg[1], strerror(-r));
+                        r = make_said(root_fd, arg[1], strcmp(*arg, "--directory") == 0);
                         arg++;
                 }
         return r;
@@ -336,10 +382,13 @@ int main(int argc, char **argv) {
         r = mount_overlay(folder_fd, o.lower, o.ids.count > 0 ? &o.ids : NULL, &root_fd);
         if (r < 0)
                 return fail("cannot mount the container's root", r);
-        r = make_targets(root_fd, &o);
+        r = check_mount_points(root_fd);
+        if (r >= 0)
+                r = make_targets(root_fd, &o);
         if (r < 0)
                 return fail("cannot prepare the container's root", r);
         (void) close_fd(root_fd);
+        forget_machine(o.unit);
 
         r = o.attach ? attach(o.attach, &settings) : 0;
         if (r < 0)

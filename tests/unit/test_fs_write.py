@@ -133,6 +133,15 @@ def test_what_a_killed_writer_left_can_be_removed(file: Path) -> None:
     fs.remove_unfinished(file.parent / "nowhere" / "file")
 
 
+def test_removing_a_file_that_is_not_there_is_success(file: Path) -> None:
+    file.write_text("there")
+    assert fs.remove_file(file)
+    assert not fs.remove_file(file)
+    file.symlink_to("nowhere")
+    assert fs.remove_file(file)
+    assert list(file.parent.iterdir()) == []
+
+
 def test_a_missing_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         fs.write_atomic(tmp_path / "no" / "file", b"x")

@@ -180,7 +180,7 @@ def run(
     except BackendError:
         # A command that could not be executed has an outcome; whatever else went wrong has none.
         outcome = volt.workloads.get(request.name).status.outcome
-        if outcome is None or outcome.result != "not-started":
+        if outcome is None or outcome.result != "not-started" or outcome.code is None:
             raise
         say(f"Error: Cannot run '{request.spec.command[0]}': {outcome.reason}.")
         status = outcome.exit_status

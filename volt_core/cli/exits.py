@@ -122,6 +122,8 @@ def _explain(error: OSError) -> VoltError:
     """Return what the operating system refused as an error with a next step."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Free some space, for example with 'volt cas gc', then try again."
+    elif error.errno == errno.EROFS:
+        hint = "Make that file system writable, then try again."
     elif isinstance(error, PermissionError):
         hint = "Run as the owner of that path, or with sudo."
     else:

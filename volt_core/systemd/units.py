@@ -70,11 +70,7 @@ class UnitFiles:
     def remove(self, name: str) -> bool:
         """Remove a unit and its drop-ins; tell whether there was any. None is success."""
         shutil.rmtree(self.path(f"{name}.d"), ignore_errors=True)
-        try:
-            self.path(name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        return fs.remove_file(self.path(name))
 
 
 def sign_unit(unit: Unit, fields: dict[str, str]) -> str:

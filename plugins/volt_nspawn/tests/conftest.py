@@ -116,7 +116,13 @@ def nothing_left(volt: Command) -> Callable[[], None]:
 
 
 def _census(root: Path) -> Census:
-    folders = [root / "lib/containers", root / "lib/locks", root / "lib/libexec", root / "lib/cas/refs", root / "run"]
+    folders = [
+        root / "lib/containers",
+        root / "lib/locks",
+        root / "lib/libexec",
+        root / "lib/cas/refs/use",
+        root / "run",
+    ]
     folders += [Path("/etc/systemd"), Path("/run/systemd/system"), Path("/run/systemd/transient")]
     return take_census(cgroups=["volt-*"], folders=folders)
 

@@ -77,6 +77,14 @@ def test_the_outcome_is_that_of_the_run_that_was_asked_for(tmp_path: Path) -> No
     assert (late.code, late.result, late.invocation) == (None, "lost", ID)
 
 
+def test_a_report_that_outlived_its_outcome_hides_nothing(tmp_path: Path) -> None:
+    _keep(tmp_path, ID, 3)
+    (tmp_path / "run").write_text(f"begin 5 {ID}\nexit 3\n")
+    for outcome in (status.last_outcome(tmp_path), status.outcome_of(tmp_path, ID)):
+        assert outcome is not None
+        assert outcome.code == 3
+
+
 def test_a_run_that_failed_before_it_began_has_an_end(tmp_path: Path) -> None:
     _keep(tmp_path, "", 203)
     outcome = status.outcome_of(tmp_path, ID)

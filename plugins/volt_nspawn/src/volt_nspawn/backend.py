@@ -26,7 +26,7 @@ from volt_core.contracts import (
     StatsSample,
     Streams,
 )
-from volt_core.errors import BackendError, CapabilityMissing, TimedOut, WrongState
+from volt_core.errors import CapabilityMissing, TimedOut, WrongState
 from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
@@ -40,8 +40,9 @@ from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
 from volt_nspawn.attach import forwarded, offered
 from volt_nspawn.enter import enter
+from volt_nspawn.failure import start_error
 from volt_nspawn.names import unit_name, unit_pattern
-from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.plan import attach_socket, plan_container, spec_of
 from volt_nspawn.unit import build_unit
 
 _START_SECONDS = 120.0
@@ -238,18 +239,11 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
                 systemd.reload_if_needed([plan.unit])
                 systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
         except JobFailed as error:
-            raise self._start_error(plan, error) from error
+            raise start_error(plan, error) from error
         # It may be over already, and systemd has forgotten it then.
         state = systemd.show(plan.unit)
         outcome = None if state.is_active else status.last_outcome(plan.folder)
         return outcome.invocation if outcome is not None else state.invocation
-
-    def _start_error(self, plan: ContainerPlan, error: JobFailed) -> BackendError:
-        outcome = status.last_outcome(plan.folder)
-        reason = outcome.reason if outcome is not None and outcome.reason else error.brief
-        return BackendError(
-            f"Cannot start '{plan.name}': {reason}", hint=f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
-        )
 
     def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)

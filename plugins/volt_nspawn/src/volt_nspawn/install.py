@@ -42,7 +42,7 @@ def install(plan: ContainerPlan, paths: VoltPaths) -> bool:
     rendered = plan.folder / _RENDERED
     former = rendered.read_text("utf-8") if rendered.exists() else None
     written = UnitFiles().install(plan.unit, text, former)
-    if written or former != text:
+    if written or former != text or not settings_path(plan.machine).exists():
         fs.write_atomic(rendered, text.encode())
         SETTINGS_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
         fs.write_atomic(settings_path(plan.machine), render_settings(plan).encode())
@@ -62,7 +62,7 @@ def remove(paths: VoltPaths, name: str) -> None:
     for link in UNIT_FOLDER.glob(f"*.wants/{unit}"):
         link.unlink(missing_ok=True)
     UnitFiles().remove(unit)
-    settings_path(machine_name(paths, name)).unlink(missing_ok=True)
+    fs.remove_file(settings_path(machine_name(paths, name)))
     shutil.rmtree(paths.run / "containers" / name, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         prune_programs(paths, UnitFiles().texts(unit_pattern(paths)))

@@ -46,9 +46,12 @@ def status_of(folder: Path, unit: UnitState | None, *, boot: bool, note: str = "
 
 def last_outcome(folder: Path) -> Outcome | None:
     """Return how the last run ended, None before the first; only meant for a container that is not active."""
-    if (folder / _RUN).exists():
-        return _lost(folder, "nobody saw its end: the host went down, or its unit was removed")
-    return OUTCOMES.find(folder / _OUTCOME)
+    kept = OUTCOMES.find(folder / _OUTCOME)
+    if not (folder / _RUN).exists():
+        return kept
+    lost = _lost(folder, "nobody saw its end: the host went down, or its unit was removed")
+    # Kept, but the report outlived what kept it.
+    return kept if kept is not None and kept.invocation and kept.invocation == lost.invocation else lost
 
 
 def has_kept(folder: Path, invocation: str) -> bool:
