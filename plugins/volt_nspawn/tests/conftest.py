@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,11 +13,9 @@ from volt_core import fs
 from volt_core.api import Volt
 from volt_core.contracts import BackendContext
 from volt_core.paths import VoltPaths
-from volt_core.systemd.bus import Systemd
 from volt_core.testing.census import Census, take_census
 from volt_core.testing.command import Command
 from volt_core.testing.fakes import MemoryStore
-from volt_core.testing.killed import STEP
 from volt_core.testing.workbench import BackendKit, Workbench
 from volt_nspawn.backend import NspawnBackend
 from volt_nspawn.names import unit_name
@@ -70,7 +67,6 @@ class _DropIns:
 
 
 _FORGETTING_SECONDS = 10.0
-_ASKING = ("GetAll", "ListUnitsByPatterns", "Subscribe")
 
 
 @pytest.fixture(scope="session")
@@ -91,14 +87,38 @@ def volt(boxed_root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         workloads.delete(item.workload.name, force=True)
 
 
+UnitOf = Callable[[str], str]
+NothingLeft = Callable[[], None]
+MakeImage = Callable[..., str]
+
+
 @pytest.fixture
-def unit_of(volt: Command) -> Callable[[str], str]:
+def make_image(volt: Command, tmp_path: Path) -> Iterator[MakeImage]:
+    """Import a small image after something was done to its tree, and return its name."""
+    names: list[str] = []
+
+    def make(change: Callable[[Path], object] = lambda _: None) -> str:
+        tree = tmp_path / "tree"
+        for name in ("bin", "dev", "proc", "run", "sys", "usr"):
+            (tree / name).mkdir(parents=True)
+        shutil.copy("/bin/busybox", tree / "bin/busybox")
+        change(tree)
+        names.append(volt.ok("image", "import", "--quiet", str(tree), "odd").strip())
+        return names[-1]
+
+    yield make
+    for name in names:
+        Volt(volt.root).images.delete(name)
+
+
+@pytest.fixture
+def unit_of(volt: Command) -> UnitOf:
     """Return the unit of a container of that instance."""
     return lambda name: unit_name(VoltPaths.below(volt.root), name)
 
 
 @pytest.fixture
-def nothing_left(volt: Command) -> Callable[[], None]:
+def nothing_left(volt: Command) -> NothingLeft:
     """Insists that nothing is lost or left of what was made since the test began."""
     # The first container of an instance brings what stays: programs, directories, empty lock files.
     volt.ok("run", "--name", "first", "box", "true")
@@ -137,21 +157,3 @@ def _changes(before: Census, after: Census) -> dict[str, set[str]]:
 
 def _is_unfinished(name: str) -> bool:
     return "/lib/cas/" in name and name.endswith(".tmp")
-
-
-@pytest.fixture
-def bus_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each change that systemd is asked for, and each wait for it, is a step at which a command can be killed."""
-    call, wait = Systemd._call, Systemd._next
-
-    def counted_call(self: Systemd, member: str, *args: Any, **options: Any) -> Any:
-        if member not in _ASKING:
-            sys.audit(STEP)
-        return call(self, member, *args, **options)
-
-    def counted_wait(self: Systemd, *args: Any) -> Any:
-        sys.audit(STEP)
-        return wait(self, *args)
-
-    monkeypatch.setattr(Systemd, "_call", counted_call)
-    monkeypatch.setattr(Systemd, "_next", counted_wait)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from volt_core.api import Volt
-from volt_core.errors import ImageNotFound
 from volt_core.systemd.bus import Systemd
 from volt_core.testing.command import Command
 
@@ -21,31 +19,8 @@ pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.nee
 
 NothingLeft = Callable[[], None]
 UnitOf = Callable[[str], str]
-MakeImage = Callable[[Callable[[Path], object]], str]
+MakeImage = Callable[..., str]
 SLEEPS = ("box", "sleep", "1000")
-
-
-@pytest.fixture
-def make_image(volt: Command, tmp_path: Path) -> Iterator[MakeImage]:
-    """Import a small image after something was done to its tree; the name returned is gone after the test."""
-
-    def make(change: Callable[[Path], object]) -> str:
-        tree = tmp_path / "tree"
-        for name in ("bin", "dev", "proc", "run", "sys", "usr"):
-            (tree / name).mkdir(parents=True)
-        shutil.copy("/bin/busybox", tree / "bin/busybox")
-        change(tree)
-        volt.ok("image", "import", "--quiet", str(tree), "odd")
-        return "odd"
-
-    yield make
-    forget_image(volt)
-
-
-def forget_image(volt: Command) -> None:
-    """Remove the image of `make_image`."""
-    with contextlib.suppress(ImageNotFound):
-        Volt(volt.root).images.delete("odd")
 
 
 @contextlib.contextmanager
@@ -126,12 +101,11 @@ def test_a_file_of_the_linked_tree_was_removed(volt: Command, nothing_left: Noth
 def test_an_image_without_a_shell(
     volt: Command, make_image: MakeImage, nothing_left: NothingLeft, options: tuple[str, ...]
 ) -> None:
-    image = make_image(lambda tree: None)
+    image = make_image()
     assert volt("run", "--rm", "--name", "web", image, "busybox", "true").status == 0
     assert "sh: No such file" in refused(volt, 127, "run", *options, "--name", "web", image, "sh")
     if options == ("--detach",):
         volt.ok("delete", "web")
-    forget_image(volt)
     nothing_left()
 
 

@@ -6,22 +6,23 @@ Each step is a change of the file system, a change that systemd is asked for, or
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from volt_core.testing.command import Command
-from volt_core.testing.killed import every_step, run_until
+from volt_core.testing.killed import bus_steps, every_step, run_until
 
-pytestmark = [
-    pytest.mark.needs_systemd,
-    pytest.mark.needs_root,
-    pytest.mark.needs_busybox,
-    pytest.mark.usefixtures("bus_steps"),
-]
+pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
 NothingLeft = Callable[[], None]
 SLEEPS = ("box", "sleep", "1000")
+
+
+@pytest.fixture(autouse=True)
+def _count_the_bus() -> Iterator[None]:
+    with bus_steps():
+        yield
 
 
 def statuses(volt: Command) -> dict[str, str]:
