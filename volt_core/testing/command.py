@@ -38,13 +38,13 @@ class Command:
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root
-        self._capture = capture
+        self.capture = capture
 
     def __call__(self, *words: str) -> Said:
         """Run it in this process; standard input is not to be read."""
-        self._capture.readouterr()
+        self.capture.readouterr()
         status = run_app(words)
-        return Said(status, *self._capture.readouterr())
+        return Said(status, *self.capture.readouterr())
 
     def ok(self, *words: str) -> str:
         """Run it, insist on success, and return what it printed."""

@@ -109,6 +109,16 @@ def test_an_image_without_a_shell(
     nothing_left()
 
 
+def test_what_nspawn_says_is_said(volt: Command, make_image: MakeImage) -> None:
+    def add_init(tree: Path) -> None:
+        (tree / "sbin").mkdir()
+        (tree / "sbin/init").symlink_to("../bin/busybox")
+
+    said = refused(volt, 125, "run", "--rm", "--boot", "--name", "web", make_image(add_init))
+    assert "Cannot start 'web': it ended before it was ready. (See: journalctl -u " in said
+    assert "os-release file is missing" in said
+
+
 @pytest.mark.parametrize("name", ["dev", "proc", "run", "sys", "usr"])
 @pytest.mark.parametrize("kind", ["absolute", "relative", "dangling", "loop", "file"])
 def test_no_image_leads_nspawn_out_onto_the_host(

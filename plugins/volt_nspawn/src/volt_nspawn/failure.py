@@ -21,14 +21,15 @@ def start_error(plan: ContainerPlan, error: JobFailed) -> BackendError:
     """Return what to raise for a start job that failed."""
     act, hint = f"Cannot start '{plan.name}'", f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
     outcome = _outcome_of(plan)
-    if outcome is not None and outcome.code is not None:
+    if outcome is not None and outcome.code is not None and outcome.reason:
         return BackendError(f"{act}: {outcome.reason}", hint=hint)
     host = probe()
     if not host.available:
         return BackendUnavailable(f"{act}: {host.reason}", hint=host.hint)
-    if outcome is None or outcome.result == "lost" or not outcome.reason:
+    if outcome is None or outcome.result == "lost":
         return BackendError(f"{act}: {error.brief}", hint=hint)
-    return BackendError(f"{act}: {outcome.reason}", details=_last_words(outcome.invocation), hint=hint)
+    details = _last_words(outcome.invocation)
+    return BackendError(f"{act}: {outcome.reason or 'it ended before it was ready'}", details=details, hint=hint)
 
 
 def _outcome_of(plan: ContainerPlan) -> Outcome | None:
