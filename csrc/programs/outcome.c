@@ -222,8 +222,9 @@ static int keep(int folder_fd, const struct ending *e) {
         (void) fclose(out);
         r = write_durably(folder_fd, json, (size_t) size);
         if (r == -ENOSPC || r == -EDQUOT) {
-                /* Its block is what a full disk may lack. */
+                /* Their blocks are what a full disk may lack; how an earlier run ended would be taken for this one's. */
                 (void) unlinkat(folder_fd, RUN, 0);
+                (void) unlinkat(folder_fd, RESULT, 0);
                 r = write_durably(folder_fd, json, (size_t) size);
         }
         if (r < 0) {

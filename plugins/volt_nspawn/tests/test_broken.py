@@ -163,6 +163,11 @@ def test_a_full_disk(volt: Command, busybox_root: Path, tmp_path: Path, monkeypa
         assert "no space left" in said.err.lower()
         assert "volt cas gc" in said.err
         assert volt.ok("ps", "--all", "--quiet") == "full\n"
+        said = volt("start", "full")
+        assert said.status == 5
+        assert "rootfs: cannot write 'run': No space left on device" in said.err
+        # It is not the end of the run before.
+        assert json.loads(volt.ok("inspect", "full"))["items"][0]["state"]["outcome"].get("code") is None
         volt.ok("delete", "full")
         volt.ok("run", "--detach", "--name", "web", *SLEEPS)
         volt.ok("delete", "--force", "web")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -221,7 +222,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             return self._start_alone(systemd, workload)
 
     def _start_alone(self, systemd: Systemd, workload: Workload) -> str:
-        plan = plan_container(workload, self.paths, self.store)
+        plan, began = plan_container(workload, self.paths, self.store), time.time_ns()
         if systemd.show(plan.unit).is_active:
             raise WrongState(
                 f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
@@ -239,7 +240,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
                 systemd.reload_if_needed([plan.unit])
                 systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
         except JobFailed as error:
-            raise start_error(plan, error) from error
+            raise start_error(plan, error, began) from error
         # It may be over already, and systemd has forgotten it then.
         state = systemd.show(plan.unit)
         outcome = None if state.is_active else status.last_outcome(plan.folder)

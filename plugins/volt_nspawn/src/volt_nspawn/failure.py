@@ -17,33 +17,40 @@ _LINES = 5
 _SECONDS = 10.0
 
 
-def start_error(plan: ContainerPlan, error: JobFailed) -> BackendError:
-    """Return what to raise for a start job that failed."""
+def start_error(plan: ContainerPlan, error: JobFailed, began: int) -> BackendError:
+    """Return what to raise for a start job that failed.
+
+    `began`, in nanoseconds since the epoch, tells its traces from those of earlier runs.
+    """
     act, hint = f"Cannot start '{plan.name}'", f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
-    outcome = _outcome_of(plan)
+    outcome = _outcome_since(plan, began)
     if outcome is not None and outcome.code is not None and outcome.reason:
         return BackendError(f"{act}: {outcome.reason}", hint=hint)
     host = probe()
     if not host.available:
         return BackendUnavailable(f"{act}: {host.reason}", hint=host.hint)
+    reason = "it ended before it was ready"
     if outcome is None or outcome.result == "lost":
-        return BackendError(f"{act}: {error.brief}", hint=hint)
-    details = _last_words(outcome.invocation)
-    return BackendError(f"{act}: {outcome.reason or 'it ended before it was ready'}", details=details, hint=hint)
+        reason = error.brief
+    elif outcome.reason:
+        reason = outcome.reason
+    return BackendError(f"{act}: {reason}", details=_last_words(plan.unit, began), hint=hint)
 
 
-def _outcome_of(plan: ContainerPlan) -> Outcome | None:
+def _outcome_since(plan: ContainerPlan, began: int) -> Outcome | None:
     with contextlib.suppress(StateError):
-        return status.last_outcome(plan.folder)
+        outcome = status.last_outcome(plan.folder)
+        if outcome is not None and outcome.finished >= began:
+            return outcome
     return None
 
 
-def _last_words(invocation: str) -> str:
-    """Return what the programs of that run have said: rootfs and systemd-nspawn, if it came no further."""
-    sync_journal()
-    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_LINES}"]
+def _last_words(unit: str, since: int) -> str:
+    """Return what the programs of a unit have said: rootfs and systemd-nspawn, if it came no further."""
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_LINES}", f"--since=@{since / 1e9:.6f}"]
     try:
-        said = run.run([*argv, f"_SYSTEMD_INVOCATION_ID={invocation}"], timeout=_SECONDS).stdout
+        sync_journal()
+        said = run.run([*argv, f"_SYSTEMD_UNIT={unit}"], timeout=_SECONDS).stdout
     except (CommandFailed, BackendUnavailable, TimedOut):
         return ""
     return said.decode("utf-8", "replace")
