@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import time
 
 import pytest
 
 from volt_core import run
+from volt_core.testing.command import wait_for
 from volt_core.testing.killed import every_step
 
 pytestmark = pytest.mark.needs_proot
@@ -193,10 +193,3 @@ def supervisor_of(pid):
                 return parent
         assert parent > 1
         pid = parent
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
 from volt_core import run
 from volt_core.cli.exits import run_app
+
+_SECONDS = 20.0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {_SECONDS:g} s"
+        time.sleep(0.02)
 
 
 class Said(NamedTuple):
@@ -51,6 +63,11 @@ class Command:
         said = self(*words)
         assert said.status == 0, said
         return said.out
+
+    def state(self, name: str) -> dict[str, Any]:
+        """Return what inspect tells of the state of a workload."""
+        state: dict[str, Any] = json.loads(self.ok("inspect", name))["items"][0]["state"]
+        return state
 
     def argv(self, *words: str) -> list[str]:
         """Return the command line of a process."""

@@ -135,6 +135,19 @@ def nothing_left(volt: Command) -> NothingLeft:
     return check
 
 
+@pytest.fixture
+def all_is_well(volt: Command, nothing_left: NothingLeft) -> Callable[[], None]:
+    """Insists that the container 'web' starts again, and that nothing is left of it when it is deleted."""
+
+    def check() -> None:
+        volt.ok("start", "web")
+        assert volt.state("web")["status"] == "running"
+        volt.ok("delete", "--force", "web")
+        nothing_left()
+
+    return check
+
+
 def _census(root: Path) -> Census:
     folders = [
         root / "lib/containers",

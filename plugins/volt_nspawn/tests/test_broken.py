@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from volt_core.testing.command import Command
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
 NothingLeft = Callable[[], None]
+AllIsWell = Callable[[], None]
 UnitOf = Callable[[str], str]
 MakeImage = Callable[..., str]
 SLEEPS = ("box", "sleep", "1000")
@@ -52,49 +52,35 @@ def refused(volt: Command, status: int, *words: str) -> str:
     return said
 
 
-def status_of(volt: Command, name: str) -> str:
-    """Return the status of a container."""
-    status: str = json.loads(volt.ok("inspect", name))["items"][0]["state"]["status"]
-    return status
-
-
-def starts_and_goes(volt: Command, nothing_left: NothingLeft) -> None:
-    """Insist that all is well again."""
-    volt.ok("start", "web")
-    assert status_of(volt, "web") == "running"
-    volt.ok("delete", "--force", "web")
-    nothing_left()
-
-
-def test_nspawn_was_removed(volt: Command, nothing_left: NothingLeft, tmp_path: Path) -> None:
+def test_nspawn_was_removed(volt: Command, all_is_well: AllIsWell, tmp_path: Path) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     with moved_away(Path("/usr/bin/systemd-nspawn"), tmp_path / "nspawn"):
         said = refused(volt, 5, "start", "web")
         assert "systemd-nspawn is not installed. (Install the package systemd-container.)" in said
         assert volt.process("ps", "--all").returncode == 0
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
 @pytest.mark.parametrize("name", ["upper", "work", "rootfs"])
-def test_a_layer_was_removed(volt: Command, nothing_left: NothingLeft, name: str) -> None:
+def test_a_layer_was_removed(volt: Command, all_is_well: AllIsWell, name: str) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     folder = volt.root / "lib/containers/web" / name
     folder.rmdir()
     said = refused(volt, 5, "start", "web")
     assert "rootfs: cannot mount the container's root: No such file or directory" in said
     folder.mkdir()
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
-def test_a_file_of_the_linked_tree_was_removed(volt: Command, nothing_left: NothingLeft) -> None:
+def test_a_file_of_the_linked_tree_was_removed(volt: Command, all_is_well: AllIsWell) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     links = volt.root / "lib/cas/links"
     for tree in links.iterdir():
         (tree / "root/bin/busybox").unlink()
     assert "Cannot start 'web': sleep: No such file" in refused(volt, 5, "start", "web")
-    assert status_of(volt, "web") == "failed"
+    assert volt.state("web")["status"] == "failed"
     shutil.rmtree(links)
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
 @pytest.mark.parametrize("options", [("--rm",), ("--detach",)], ids=" ".join)
@@ -155,7 +141,7 @@ def test_a_full_disk(volt: Command, busybox_root: Path, tmp_path: Path, monkeypa
         assert volt("run", "--name", "full", "box", "sh", "-c", fills).status == 3
         assert os.statvfs(small).f_bavail == 0
         # The end was kept, and what needs no room works.
-        outcome = json.loads(volt.ok("inspect", "full"))["items"][0]["state"]["outcome"]
+        outcome = volt.state("full")["outcome"]
         assert outcome["code"] == 3
         assert volt("ps", "--all").status == 0
         said = volt("create", "--name", "web", *SLEEPS)
@@ -167,14 +153,14 @@ def test_a_full_disk(volt: Command, busybox_root: Path, tmp_path: Path, monkeypa
         assert said.status == 5
         assert "rootfs: cannot write 'run': No space left on device" in said.err
         # It is not the end of the run before.
-        assert json.loads(volt.ok("inspect", "full"))["items"][0]["state"]["outcome"].get("code") is None
+        assert volt.state("full")["outcome"].get("code") is None
         volt.ok("delete", "full")
         volt.ok("run", "--detach", "--name", "web", *SLEEPS)
         volt.ok("delete", "--force", "web")
         assert list((small / "lib/containers").iterdir()) == []
 
 
-def test_etc_is_read_only(volt: Command, nothing_left: NothingLeft) -> None:
+def test_etc_is_read_only(volt: Command, all_is_well: AllIsWell) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     with mounted("--bind", "-o", "ro", "/etc", "/etc"):
         for words in (("create", "--name", "other", *SLEEPS), ("delete", "web")):
@@ -186,10 +172,10 @@ def test_etc_is_read_only(volt: Command, nothing_left: NothingLeft) -> None:
         volt.ok("stop", "web")
         assert volt("run", "--rm", "box", "echo", "hi") == (0, "hi\n", "")
     assert volt.ok("ps", "--all", "--quiet") == "web\n"
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
-def test_something_is_mounted_on_the_root(volt: Command, nothing_left: NothingLeft) -> None:
+def test_something_is_mounted_on_the_root(volt: Command, all_is_well: AllIsWell) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     root = volt.root / "lib/containers/web/rootfs"
     with mounted("-t", "tmpfs", "none", root):
@@ -197,8 +183,8 @@ def test_something_is_mounted_on_the_root(volt: Command, nothing_left: NothingLe
         assert "busybox" in volt.process("exec", "web", "ls", "/bin").stdout.decode()
         said = refused(volt, 4, "delete", "--force", "web")
         assert f"(Unmount it first: umount {root})" in said
-        assert status_of(volt, "web") != "running"
-    starts_and_goes(volt, nothing_left)
+        assert volt.state("web")["status"] != "running"
+    all_is_well()
 
 
 def test_the_settings_file_was_removed(volt: Command, nothing_left: NothingLeft) -> None:
@@ -226,9 +212,9 @@ def test_the_unit_was_removed(volt: Command, nothing_left: NothingLeft, unit_of:
     shown = volt("ps", "--all")
     assert shown.status == 0
     assert "its unit is missing" in shown.err
-    assert status_of(volt, "web") == ("running" if running else "created")
+    assert volt.state("web")["status"] == ("running" if running else "created")
     volt.ok("stop", "web")
-    assert status_of(volt, "web") == ("failed" if running else "created")
+    assert volt.state("web")["status"] == ("failed" if running else "created")
     volt.ok("start", "web")
     assert volt("ps", "--all").err == ""
     Path("/etc/systemd/system", unit_of("web")).unlink()
@@ -236,7 +222,7 @@ def test_the_unit_was_removed(volt: Command, nothing_left: NothingLeft, unit_of:
     nothing_left()
 
 
-def test_the_folder_was_moved_away(volt: Command, nothing_left: NothingLeft, unit_of: UnitOf, tmp_path: Path) -> None:
+def test_the_folder_was_moved_away(volt: Command, all_is_well: AllIsWell, unit_of: UnitOf, tmp_path: Path) -> None:
     volt.ok("run", "--detach", "--name", "web", *SLEEPS)
     shutil.move(volt.root / "lib/containers/web", tmp_path / "web")
     assert volt.ok("ps", "--all", "--quiet") == ""
@@ -245,10 +231,10 @@ def test_the_folder_was_moved_away(volt: Command, nothing_left: NothingLeft, uni
     volt.ok("create", "--name", "web", *SLEEPS)
     with Systemd() as systemd:
         assert not systemd.show(unit_of("web")).is_active
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
-def test_the_bus_is_stopped(volt: Command, nothing_left: NothingLeft) -> None:
+def test_the_bus_is_stopped(volt: Command, all_is_well: AllIsWell) -> None:
     volt.ok("create", "--name", "stopped", *SLEEPS)
     volt.ok("run", "--detach", "--name", "web", *SLEEPS)
     subprocess.run(["systemctl", "stop", "dbus.socket", "dbus.service"], check=True)
@@ -260,7 +246,7 @@ def test_the_bus_is_stopped(volt: Command, nothing_left: NothingLeft) -> None:
         assert volt("ps", "--all").status == 0
     finally:
         subprocess.run(["systemctl", "start", "dbus.socket", "dbus.service"], check=True)
-    assert status_of(volt, "web") == "running"
+    assert volt.state("web")["status"] == "running"
     volt.ok("delete", "stopped")
     volt.ok("stop", "web")
-    starts_and_goes(volt, nothing_left)
+    all_is_well()

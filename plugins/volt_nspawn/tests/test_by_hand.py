@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from volt_core.testing.command import Command
+from volt_core.testing.command import Command, wait_for
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
@@ -28,20 +26,6 @@ def systemctl(*words: str) -> None:
     subprocess.run(["systemctl", *words], check=True, capture_output=True)
 
 
-def state_of(volt: Command) -> dict[str, Any]:
-    """Return what inspect tells of the state of 'web'."""
-    state: dict[str, Any] = json.loads(volt.ok("inspect", "web"))["items"][0]["state"]
-    return state
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize(("script", "signaled"), [(TALKS, None), (STAYS, signal.SIGKILL)], ids=["talks", "stays"])
 def test_start_and_stop(
     volt: Command, nothing_left: NothingLeft, unit_of: UnitOf, script: str, signaled: int | None
@@ -51,11 +35,13 @@ def test_start_and_stop(
         for stop in ("volt", "systemctl"):
             volt.ok("create", "--name", "web", "--stop-timeout", "1", "box", "sh", "-c", script)
             volt.ok("start", "web") if start == "volt" else systemctl("start", unit_of("web"))
-            assert state_of(volt)["status"] == "running"
+            assert volt.state("web")["status"] == "running"
             wait_for(lambda: "ready" in volt.ok("logs", "web"))
             volt.ok("stop", "web") if stop == "volt" else systemctl("stop", unit_of("web"))
-            outcome = state_of(volt)["outcome"]
-            found.append((state_of(volt)["status"], outcome.get("code"), outcome.get("signal"), volt.ok("logs", "web")))
+            outcome = volt.state("web")["outcome"]
+            found.append(
+                (volt.state("web")["status"], outcome.get("code"), outcome.get("signal"), volt.ok("logs", "web"))
+            )
             volt.ok("delete", "web")
     assert found == [found[0]] * 4
     assert found[0][2] == signaled
@@ -66,10 +52,10 @@ def test_start_and_stop(
 def test_restart(volt: Command, nothing_left: NothingLeft, unit_of: UnitOf) -> None:
     volt.ok("run", "--detach", "--name", "web", "box", "sh", "-c", TALKS)
     wait_for(lambda: "ready" in volt.ok("logs", "web"))
-    pid = state_of(volt)["pid"]
+    pid = volt.state("web")["pid"]
     systemctl("restart", unit_of("web"))
-    assert state_of(volt)["status"] == "running"
-    assert state_of(volt)["pid"] != pid
+    assert volt.state("web")["status"] == "running"
+    assert volt.state("web")["pid"] != pid
     wait_for(lambda: volt.ok("logs", "web") == "ready\nbye\nready\n")
     volt.ok("delete", "--force", "web")
     nothing_left()
@@ -87,11 +73,11 @@ def test_kill_and_reset_failed(
     subprocess.run(["systemctl", *words, unit_of("web")], check=words != ("reset-failed",), capture_output=True)
     if status != "running":
         volt.ok("wait", "web")
-        outcome = state_of(volt)["outcome"]
+        outcome = volt.state("web")["outcome"]
         systemctl("daemon-reload")
         subprocess.run(["systemctl", "reset-failed", unit_of("web")], check=False, capture_output=True)
-        assert state_of(volt)["outcome"] == outcome
-    assert state_of(volt)["status"] == status
+        assert volt.state("web")["outcome"] == outcome
+    assert volt.state("web")["status"] == status
     volt.ok("delete", "--force", "web")
     nothing_left()
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,21 +14,15 @@ from volt_core.paths import VoltPaths
 from volt_core.processes import descendants
 from volt_core.systemd.bus import Systemd
 from volt_core.systemd.machine import find_leader
-from volt_core.testing.command import Command
+from volt_core.testing.command import Command, wait_for
 from volt_core.testing.workbench import background
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
-NothingLeft = Callable[[], None]
+AllIsWell = Callable[[], None]
 UnitOf = Callable[[str], str]
 SLEEPS = ("box", "sleep", "1000")
 _TEMPORARY = ".outcome.json.new"
-
-
-def state_of(volt: Command, name: str) -> dict[str, Any]:
-    """Return what inspect tells of a container's state."""
-    state: dict[str, Any] = json.loads(volt.ok("inspect", name))["items"][0]["state"]
-    return state
 
 
 def main_pid(unit: str) -> int:
@@ -40,54 +31,36 @@ def main_pid(unit: str) -> int:
         return systemd.show(unit).main_pid
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def starts_and_goes(volt: Command, nothing_left: NothingLeft) -> None:
-    """Insist that the container starts again, and that after its deletion nothing is left."""
-    volt.ok("start", "web")
-    assert state_of(volt, "web")["status"] == "running"
-    volt.ok("delete", "--force", "web")
-    nothing_left()
-
-
 @pytest.mark.parametrize("part", ["nspawn", "init", "payload", "all"])
-def test_a_part_that_is_killed_ends_the_run(
-    volt: Command, nothing_left: NothingLeft, unit_of: UnitOf, part: str
-) -> None:
+def test_a_part_that_is_killed_ends_the_run(volt: Command, all_is_well: AllIsWell, unit_of: UnitOf, part: str) -> None:
     volt.ok("run", "--detach", "--name", "web", *SLEEPS)
     nspawn = main_pid(unit_of("web"))
     init = find_leader(nspawn)
     assert init is not None
     processes = [stat.pid for stat in descendants(nspawn)]
-    parts = {"nspawn": [nspawn], "init": [init], "payload": [state_of(volt, "web")["pid"]], "all": processes}
+    parts = {"nspawn": [nspawn], "init": [init], "payload": [volt.state("web")["pid"]], "all": processes}
     for pid in parts[part]:
         os.kill(pid, signal.SIGKILL)
     assert volt("wait", "web").out == f"{128 + signal.SIGKILL}\n"
-    state = state_of(volt, "web")
+    state = volt.state("web")
     assert state["status"] == "failed"
     assert state["outcome"]["signal"] == signal.SIGKILL
     assert not any(os.path.exists(f"/proc/{pid}") for pid in processes)
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
 @pytest.mark.parametrize("part", ["nspawn", "init", "payload"])
-def test_what_is_to_run_always_comes_back(volt: Command, nothing_left: NothingLeft, unit_of: UnitOf, part: str) -> None:
+def test_what_is_to_run_always_comes_back(volt: Command, all_is_well: AllIsWell, unit_of: UnitOf, part: str) -> None:
     volt.ok("run", "--detach", "--restart", "always", "--name", "web", *SLEEPS)
-    nspawn, payload = main_pid(unit_of("web")), state_of(volt, "web")["pid"]
+    nspawn, payload = main_pid(unit_of("web")), volt.state("web")["pid"]
     os.kill({"nspawn": nspawn, "init": find_leader(nspawn), "payload": payload}[part], signal.SIGKILL)  # type: ignore[arg-type]
-    wait_for(lambda: state_of(volt, "web").get("pid") not in (None, payload))
+    wait_for(lambda: volt.state("web").get("pid") not in (None, payload))
     volt.ok("stop", "web")
-    assert state_of(volt, "web")["status"] == "stopped"
-    starts_and_goes(volt, nothing_left)
+    assert volt.state("web")["status"] == "stopped"
+    all_is_well()
 
 
-def test_an_end_that_nobody_could_keep_is_lost(volt: Command, nothing_left: NothingLeft, unit_of: UnitOf) -> None:
+def test_an_end_that_nobody_could_keep_is_lost(volt: Command, all_is_well: AllIsWell, unit_of: UnitOf) -> None:
     volt.ok("run", "--detach", "--name", "web", *SLEEPS)
     # It waits for a reader here, which is how to meet it in the middle of its work.
     fifo = volt.root / "lib/containers/web" / _TEMPORARY
@@ -97,12 +70,12 @@ def test_an_end_that_nobody_could_keep_is_lost(volt: Command, nothing_left: Noth
         os.kill(_find("outcome", unit_of("web"))[0], signal.SIGKILL)
         assert stop.result(60).returncode == 0
     fifo.unlink()
-    state = state_of(volt, "web")
+    state = volt.state("web")
     assert (state["status"], state["outcome"]["result"]) == ("failed", "lost")
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
-def test_a_start_whose_rootfs_is_killed_fails(volt: Command, nothing_left: NothingLeft, unit_of: UnitOf) -> None:
+def test_a_start_whose_rootfs_is_killed_fails(volt: Command, all_is_well: AllIsWell, unit_of: UnitOf) -> None:
     volt.ok("create", "--name", "web", *SLEEPS)
     folder = VoltPaths.below(volt.root).run / "containers/web"
     folder.mkdir(parents=True)
@@ -118,9 +91,9 @@ def test_a_start_whose_rootfs_is_killed_fails(volt: Command, nothing_left: Nothi
     assert done.stderr.startswith(b"Error: Cannot start 'web': ")
     assert b"Traceback" not in done.stderr
     (folder / "attach").unlink()
-    state = state_of(volt, "web")
+    state = volt.state("web")
     assert (state["status"], state["outcome"]["signal"]) == ("failed", signal.SIGKILL)
-    starts_and_goes(volt, nothing_left)
+    all_is_well()
 
 
 def _find(name: str, unit: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 
@@ -33,7 +32,7 @@ def test_of_two_on_one_container_one_wins(volt: Command, nothing_left: NothingLe
             said = volt.together(words, words)
             assert sorted(each.status for each in said) == [0, loser], said
             assert "Traceback" not in said[0].err + said[1].err
-        assert json.loads(volt.ok("inspect", "web"))["items"][0]["state"]["status"] == "running"
+        assert volt.state("web")["status"] == "running"
         for words in (("stop", "web"), ("kill", "web")):
             said = volt.together(words, ("stop", "--timeout", "5", "web"))
             assert {each.status for each in said} <= {0, 4}, said
