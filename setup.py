@@ -24,7 +24,7 @@ PROGRAMS = {
     "guard": ["guard.c"],
     "init": ["init.c", "command.c", "pump.c", "session.c"],
     "outcome": ["outcome.c"],
-    "rootfs": ["rootfs.c", "overlay.c"],
+    "rootfs": ["rootfs.c", "machine.c", "overlay.c"],
 }
 PROGRAM_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Wextra", "-fstack-protector-strong", "-static", "-s"]
 

@@ -122,6 +122,18 @@ int mount_overlay(int folder_fd, const char *lower, const struct id_range *ids, 
         return open_directory(folder_fd, "rootfs", ret_root_fd);
 }
 
+int check_mount_points(int root_fd) {
+        static const char *const names[] = { "dev", "proc", "run", "sys" };
+        struct stat st;
+
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+                if (fstatat(root_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode)) {
+                        fprintf(stderr, "rootfs: '/%s' of the container is no directory\n", names[i]);
+                        return -ENOTDIR;
+                }
+        return 0;
+}
+
 static int open_inside(int root_fd, const char *path, int flags) {
         struct open_how how = { .flags = (uint64_t) flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
         int fd = (int) syscall(SYS_openat2, root_fd, path, &how, sizeof how);

@@ -19,5 +19,9 @@ int enter_private_namespace(void);
  * `ids`, which may be NULL, the lower layer appears to be owned by those; `upper` must belong to ids->base then. */
 int mount_overlay(int folder_fd, const char *lower, const struct id_range *ids, int *ret_root_fd);
 
+/* Refuses a root in which systemd-nspawn would leave the container: it mounts on /dev, /proc, /run and /sys, and makes nodes
+ * and directories below them, without regard to where a symlink leads. Says on standard error what is wrong. */
+int check_mount_points(int root_fd);
+
 /* Makes what is missing of `path` in the container, directories or at its end a file. No symlink leads out of it. */
 int make_target(int root_fd, const char *path, bool directory);

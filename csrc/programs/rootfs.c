@@ -26,17 +26,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../util.h"
 #include "handover.h"
+#include "machine.h"
 #include "overlay.h"
 
-#define BUSCTL "/usr/bin/busctl"
-#define MACHINE_OF_UNIT "/run/systemd/machines/unit:%s"
-#define MACHINED "org.freedesktop.machine1"
 #define JOURNAL "/run/systemd/journal/stdout"
 #define PATH_OF_PROGRAMS "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -100,28 +97,6 @@ static int parse_options(char **args, struct options *ret) {
         return 0;
 }
 
-/* A systemd-nspawn that was killed has left its machine registered, and systemd-machined keeps it as long as the unit is
- * active, which it is while systemd starts it again: nspawn would be told that the name is taken. */
-static void forget_machine(const char *unit) {
-        char path[512], name[256];
-        ssize_t n;
-        pid_t pid;
-
-        (void) snprintf(path, sizeof path, MACHINE_OF_UNIT, unit);
-        n = readlink(path, name, sizeof name - 1);
-        if (n <= 0)
-                return;
-        name[n] = 0;
-        pid = fork();
-        if (pid == 0) {
-                (void) execl(BUSCTL, "busctl", "--quiet", "--timeout=10", "call", MACHINED, "/org/freedesktop/machine1",
-                             MACHINED ".Manager", "UnregisterMachine", "s", name, (char *) NULL);
-                _exit(EXIT_FAILURE);
-        }
-        if (pid > 0)
-                (void) RETRY_EINTR(waitpid(pid, NULL, 0));
-}
-
 static int begin_run(int folder_fd, int *ret_fd) {
         _cleanup_close_ int fd = -1;
         const char *invocation = getenv("INVOCATION_ID");
@@ -136,19 +111,6 @@ static int begin_run(int folder_fd, int *ret_fd) {
         if (n < 0)
                 return -errno;
         *ret_fd = steal_fd(&fd);
-        return 0;
-}
-
-/* nspawn mounts on these, and makes nodes and directories below them without regard to where a symlink leads. */
-static int check_mount_points(int root_fd) {
-        static const char *const names[] = { "dev", "proc", "run", "sys" };
-        struct stat st;
-
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-                if (fstatat(root_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode)) {
-                        fprintf(stderr, "rootfs: '/%s' of the container is no directory\n", names[i]);
-                        return -ENOTDIR;
-                }
         return 0;
 }
 

@@ -21,7 +21,6 @@ SLEEPS = ("box", "sleep", "1000")
 CREATE = ("create", "--restart", "always", "--name", "web", *SLEEPS)
 # Python, and not volt: the command goes as far as a step, says so, and no further.
 HOLD = ("python", "-m", "volt_core.testing.killed")
-POINTS = 4
 
 
 def cut_at(box: Any, step: int, words: tuple[str, ...]) -> bool:
@@ -66,6 +65,7 @@ def test_cut_in_the_middle(make_box: Callable[[str], Any], suite: str, act: str)
         assert box.traces() == before
         if not came:
             break
+        # A boot for each: not all of them, as where volt alone is killed, but points of its whole length.
         step = step * 2 + 3
     assert step > 3
 

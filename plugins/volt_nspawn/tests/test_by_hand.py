@@ -38,10 +38,9 @@ def test_start_and_stop(
             assert volt.state("web")["status"] == "running"
             wait_for(lambda: "ready" in volt.ok("logs", "web"))
             volt.ok("stop", "web") if stop == "volt" else systemctl("stop", unit_of("web"))
-            outcome = volt.state("web")["outcome"]
-            found.append(
-                (volt.state("web")["status"], outcome.get("code"), outcome.get("signal"), volt.ok("logs", "web"))
-            )
+            state = volt.state("web")
+            outcome = state["outcome"]
+            found.append((state["status"], outcome.get("code"), outcome.get("signal"), volt.ok("logs", "web")))
             volt.ok("delete", "web")
     assert found == [found[0]] * 4
     assert found[0][2] == signaled
