@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from volt_core.errors import TimedOut
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import RestartPolicy, Status, Workload
+from volt_core.systemd.bus import Systemd
 from volt_core.testing.workbench import GRACE, SHORT, Pipes, Workbench, background
+from volt_nspawn.names import unit_name
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
@@ -43,6 +47,23 @@ def test_a_foreground_run_ends_with_its_first_run(bench: Workbench) -> None:
         assert pipes.output() == b"run 1\n"
     bench.wait_for("more runs", lambda: b"run 3" in bench.lines(workload))
     bench.backend.stop(workload, GRACE)
+    assert not bench.backend.status(workload).status.active
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_what_was_waited_for_is_not_active_any_more(
+    bench: Workbench, drop_in: Callable[[str, str], None], attached: bool
+) -> None:
+    workload = bench.create(("sh", "-c", "sleep 0.5; exit 3"))
+    # After the end was kept.
+    drop_in(unit_name(bench.backend.paths, workload.name), "[Service]\nExecStopPost=/bin/sleep 1\n")
+    with Systemd() as systemd, Pipes() as pipes:
+        systemd.reload()
+        if attached:
+            assert _run(bench, workload, pipes).code == 3
+        else:
+            bench.backend.start(workload)
+            assert bench.backend.wait(workload, bench.patience).code == 3
     assert not bench.backend.status(workload).status.active
 
 

@@ -270,7 +270,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         folder = self._folder(workload)
 
         def ended(state: UnitState) -> bool:
-            return not state.is_active or state.invocation != invocation or status.has_kept(folder, invocation)
+            if not state.is_active or state.invocation != invocation:
+                return True
+            # Its end may be kept while the unit still counts as active, and so could not be deleted yet.
+            return state.active != "deactivating" and status.has_kept(folder, invocation)
 
         return ended
 
