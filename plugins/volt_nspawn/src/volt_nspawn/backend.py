@@ -47,7 +47,6 @@ from volt_nspawn.unit import build_unit
 _START_SECONDS = 120.0
 _KILL_SECONDS = 30.0
 _START_LOCK = ".start"
-_UNIT_GONE = "stale: its unit is missing or old, and is rendered anew at the next start"
 
 
 class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart, Privileged, Network, PastLogs):
@@ -249,8 +248,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)
-        stale = not workload.auto_remove and install.is_stale(folder, self._unit(workload))
-        note, boot = _UNIT_GONE if stale else "", spec_of(workload).boot
+        note = "" if workload.auto_remove else install.note(self.paths, folder, self._unit(workload))
+        boot = spec_of(workload).boot
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
