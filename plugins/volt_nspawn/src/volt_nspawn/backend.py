@@ -182,7 +182,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def past_logs(
         self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
-        return read_journal([f"_SYSTEMD_INVOCATION_ID={invocation}"], tail=tail, since=since, until=until)
+        matches = [f"_SYSTEMD_INVOCATION_ID={invocation}"]
+        return read_journal(matches, units=unit_pattern(self.paths), tail=tail, since=since, until=until)
 
     def freeze(self, workload: Workload) -> None:
         self._active(workload, "freeze")
