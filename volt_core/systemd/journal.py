@@ -6,6 +6,7 @@ The reader filters by fields that journald itself sets or that only root can set
 from __future__ import annotations
 
 import contextlib
+import enum
 import fnmatch
 import functools
 import select
@@ -20,8 +21,10 @@ from volt_core import run
 from volt_core.contracts.backend import LogRecord
 from volt_core.errors import BackendError, CommandFailed, TimedOut
 from volt_core.loglines import last_lines, lines_of, without_first_lines
+from volt_core.systemd.unitfile import parse_unit
 
-PERSISTENT, VOLATILE = Path("/var/log/journal"), Path("/run/log/journal")
+PERSISTENT = Path("/var/log/journal")
+"""Where journald keeps what outlasts a reboot."""
 _FIELDS = "MESSAGE,PRIORITY,_LINE_BREAK,_COMM,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID"
 _ERROR = "3"
 _POLL_SECONDS = 0.2
@@ -31,6 +34,17 @@ _CHUNK = 256 * 1024
 # nspawn writes to the same streams before the container begins, and after it has ended.
 _NOT_THE_PAYLOAD = ("systemd-nspawn", "rootfs")
 _PAYLOAD_CGROUP = "/payload/"
+
+STORAGE_HINT = "Set Storage=persistent in /etc/systemd/journald.conf, then: systemctl restart systemd-journald"
+
+
+class Storage(enum.StrEnum):
+    """Where journald keeps the journal."""
+
+    PERSISTENT = "persistent"
+    VOLATILE = "volatile"
+    NONE = "none"
+
 
 Text = str | list[int] | None
 """A field of ``journalctl -o json``: what is not UTF-8 comes as a list of its bytes."""
@@ -86,26 +100,43 @@ def read_journal(
         since, until: nanoseconds since the epoch, of which the journal keeps microseconds: only what is newer, and
             not newer; 0 is no limit.
 
-    Raises :class:`BackendError` if there is no journal or it cannot be read.
+    Raises :class:`BackendError` if the journal cannot be read, or journald keeps none.
     """
     query = functools.partial(build_journal_argv, matches, since=since, until=until)
+    empty = True
 
     def records(entries: Iterator[_Entry]) -> Iterator[LogRecord]:
+        nonlocal empty
         for entry in entries:
+            empty = False
             record = entry.record
             # journalctl takes both limits as inclusive.
             if record.time > since and entry.is_of_payload and fnmatch.fnmatchcase(entry.unit, units):
                 yield record
 
     sync_journal()
-    _check_storage()
     if is_active is None:
         there = records(_read(query()))
         yield from there if tail is None else last_lines(there, tail)
-        return
-    # Of the lines that are there when following begins, the older ones are left out.
-    surplus = 0 if tail is None else sum(1 for _ in lines_of(records(_read(query())))) - tail
-    yield from without_first_lines(records(_read_on(query, is_active)), surplus)
+    else:
+        # Of the lines that are there when following begins, the older ones are left out.
+        surplus = 0 if tail is None else sum(1 for _ in lines_of(records(_read(query())))) - tail
+        yield from without_first_lines(records(_read_on(query, is_active)), surplus)
+    if empty and find_storage() is Storage.NONE:
+        raise BackendError("There is no journal to read: journald keeps nothing", hint=STORAGE_HINT)
+
+
+def find_storage() -> Storage:
+    """Return where journald is told to keep the journal; on a host without systemd's tools that is taken as usual."""
+    text = ""
+    with contextlib.suppress(BackendError):
+        text = run.run(["systemd-analyze", "cat-config", "systemd/journald.conf"], timeout=_SYNC_SECONDS).stdout.decode(
+            "utf-8", "replace"
+        )
+    told = [value for value in parse_unit(text).values("Journal", "Storage") if value]
+    if not told or told[-1] == "auto":
+        return Storage.PERSISTENT if PERSISTENT.is_dir() else Storage.VOLATILE
+    return Storage(told[-1])
 
 
 def sync_journal() -> None:
@@ -168,14 +199,6 @@ def _await_data(stream: IO[bytes], is_active: Callable[[], bool]) -> bool:
         if not is_active():
             return False
     return True
-
-
-def _check_storage() -> None:
-    if not any(path for folder in (PERSISTENT, VOLATILE) for path in folder.glob("*/*.journal")):
-        raise BackendError(
-            "There is no journal to read: journald keeps none",
-            hint="Set Storage=persistent in /etc/systemd/journald.conf, then: systemctl restart systemd-journald",
-        )
 
 
 def _unreadable(error: CommandFailed) -> BackendError:

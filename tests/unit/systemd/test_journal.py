@@ -11,21 +11,10 @@ import pytest
 
 from volt_core.errors import BackendError, BackendUnavailable
 from volt_core.systemd import journal
-from volt_core.systemd.journal import build_journal_argv, read_journal
+from volt_core.systemd.journal import Storage, build_journal_argv, find_storage, read_journal
 
 SECOND = 10**9
 Script = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def journal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A journal of one file, of which only the name is looked at."""
-    folder = tmp_path / "journal"
-    (folder / "machine").mkdir(parents=True)
-    (folder / "machine" / "system.journal").touch()
-    monkeypatch.setattr(journal, "PERSISTENT", folder)
-    monkeypatch.setattr(journal, "VOLATILE", tmp_path / "none")
-    return folder
 
 
 @pytest.fixture
@@ -141,12 +130,36 @@ def test_a_journal_that_cannot_be_read_is_said(script: Script, follow: bool) -> 
     assert "systemd-journal" in (refused.value.hint or "")
 
 
-def test_no_journal_is_said(script: Script, journal_files: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "directory", "storage"),
+    [
+        ("[Journal]\n#Storage=none\n", True, Storage.PERSISTENT),
+        ("[Journal]\n#Storage=none\n", False, Storage.VOLATILE),
+        ("[Journal]\nStorage=auto\n", False, Storage.VOLATILE),
+        ("[Journal]\nStorage=persistent\n# other.conf\n[Journal]\nStorage=volatile\n", True, Storage.VOLATILE),
+        ("[Journal]\nStorage=none\n", True, Storage.NONE),
+        ("", True, Storage.PERSISTENT),
+    ],
+)
+def test_where_the_journal_is_kept(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, directory: bool, storage: Storage
+) -> None:
+    analyze = script("").with_name("bin") / "systemd-analyze"
+    analyze.write_text(f"#!/bin/sh\ncat <<'END'\n{config}END\n")
+    analyze.chmod(0o755)
+    monkeypatch.setattr(journal, "PERSISTENT", tmp_path if directory else tmp_path / "none")
+    assert find_storage() is storage
+
+
+def test_no_journal_is_said(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     script("")
-    (journal_files / "machine" / "system.journal").unlink()
-    with pytest.raises(BackendError, match="no journal") as refused:
-        next(read_journal([]))
-    assert "Storage=persistent" in (refused.value.hint or "")
+    monkeypatch.setattr(journal, "find_storage", lambda: Storage.NONE)
+    for is_active in (None, lambda: False):
+        with pytest.raises(BackendError, match="journald keeps nothing") as refused:
+            list(read_journal([], is_active=is_active))
+        assert "Storage=persistent" in (refused.value.hint or "")
+    script(prints(entry("one")))
+    assert list(read_journal([], tail=0)) == [], "one that keeps some is no reason"
 
 
 def test_no_journalctl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
