@@ -124,7 +124,7 @@ class UnitFiles:
         for kind in _LINKS:
             yield from self._folder.glob(f"*.{kind}/{name}")
         for path in self._folder.glob("*"):
-            if path.is_symlink() and os.path.basename(os.readlink(path)) == name:
+            if path.name != name and path.is_symlink() and os.path.basename(os.readlink(path)) == name:
                 yield path
 
     def _keep(self, name: str, found: str, former: str | None) -> None:

@@ -209,12 +209,12 @@ def test_a_masked_unit_is_not_unmasked(files: UnitFiles) -> None:
 
 def test_a_unit_that_is_a_link_is_not_replaced(files: UnitFiles, tmp_path: Path) -> None:
     files.install(NAME, OLD)
-    other = tmp_path / "other.service"
+    other = tmp_path / NAME
     files.path(NAME).rename(other)
     files.path(NAME).symlink_to(other)
     with pytest.raises(ConflictError, match=f"a link to '{other}'"):
         files.install(NAME, NEW, OLD)
-    files.remove(NAME)
+    assert files.remove(NAME)
     assert other.read_text() == OLD
 
 

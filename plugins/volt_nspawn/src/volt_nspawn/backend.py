@@ -271,7 +271,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         folder = self._folder(workload)
 
         def ended(state: UnitState) -> bool:
-            return not state.is_active or state.invocation != invocation or status.has_kept(folder, invocation)
+            if not state.is_active or state.invocation != invocation:
+                return True
+            # Kept before the unit is done, and until then nobody can start it.
+            return state.active != "deactivating" and status.has_kept(folder, invocation)
 
         return ended
 
