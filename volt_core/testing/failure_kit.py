@@ -11,6 +11,7 @@ import pytest
 
 from volt_core.contracts import Backend
 from volt_core.errors import BackendError, ObjectMissing, WrongState
+from volt_core.loglines import lines_of
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
 from volt_core.models.workload import ContainerSpec, Status, VmSpec
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench, background
@@ -146,6 +147,15 @@ class BackendLogsKit(BackendKit):
         workload = bench.start(self.payload.prints(*lines))
         bench.backend.wait(workload, bench.patience)
         assert bench.lines(workload) == [line.encode() for line in lines]
+
+    def test_b8_a_long_line_is_one_line(self, bench: Workbench) -> None:
+        long = "x" * 60_000
+        workload = bench.start(self.payload.prints("before", long, "after"))
+        bench.backend.wait(workload, bench.patience)
+        for tail in (None, 9, 2):
+            lines = lines_of(bench.backend.logs(workload, tail=tail))
+            texts = [b"".join(record.data for record in line).decode() for line in lines]
+            assert texts == ["before", long, "after"][-(tail or 9) :]
 
     def test_b8_all_runs_are_in_it(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints("again"))
