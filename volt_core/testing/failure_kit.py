@@ -175,14 +175,19 @@ class BackendLogsKit(BackendKit):
         bench.backend.wait(workload, bench.patience)
         assert bench.lines(workload, tail=tail) == expected
 
-    def test_b8_since_limits_it_to_newer_lines(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.prints("line"))
+    def test_b8_since_and_until_limit_it_in_time(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("1", "2"))
         bench.backend.wait(workload, bench.patience)
         between = time.time_ns()
         bench.backend.start(workload)
         bench.backend.wait(workload, bench.patience)
-        assert len(bench.lines(workload, since=between)) == 1
+        lines = list(bench.backend.logs(workload))
+        assert len(lines) == 4
+        assert list(bench.backend.logs(workload, since=between)) == lines[2:]
+        assert list(bench.backend.logs(workload, until=between)) == lines[:2]
+        assert bench.lines(workload, until=between, tail=1) == [b"2"]
         assert bench.lines(workload, since=time.time_ns()) == []
+        assert list(bench.backend.logs(workload, since=lines[-1].time)) == [], "what was seen is not newer"
 
     def test_b8_follow_yields_at_once_and_ends_with_the_workload(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints_then_sleeps("first"))
