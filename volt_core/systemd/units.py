@@ -143,7 +143,7 @@ class UnitFiles:
         edited = Unit((*parse_unit(found).sections, *parse_unit(before).sections))
         changes = changes_between(parse_unit(former), edited)
         if changes.sections:
-            text = f"# Kept from a unit edited by hand, last of the SHA-256\n# {digest}\n{render_unit(changes)}"
+            text = f"# Kept from a unit that was edited by hand; its SHA-256:\n# {digest}\n{render_unit(changes)}"
             fs.write_atomic(drop_in, text.encode())
         else:
             drop_in.unlink(missing_ok=True)
