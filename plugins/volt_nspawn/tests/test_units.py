@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -135,3 +136,5 @@ def test_what_systemctl_has_set_goes_with_the_container(bench: Workbench) -> Non
     assert shown(path.name, "UnitFileState") == "disabled"
     bench.delete(again)
     assert list(UNIT_FOLDER.rglob(f"*{workload.name}*")) == []
+    with contextlib.suppress(OSError):
+        UNIT_FOLDER.joinpath("multi-user.target.requires").rmdir()
