@@ -24,7 +24,7 @@ def test_the_demo_runs_under_systemd_and_leaves_nothing(host: Host) -> None:
     assert re.search(r"demo-web +container +nspawn +demo:latest +running", said)
     assert "hello from Debian GNU/Linux" in said
     assert "web: serving as root" in said
-    web, db = re.findall(r"ls -i .*\n((?:\d+ /.*\n){3})", said)
+    web, db = re.findall(r"ls -i .*\n((?: *\d+ /.*\n){3})", said)
     assert web == db
     assert f"{inode_in_store(host, b'usr/bin/dpkg')} /usr/bin/dpkg" in web
     assert re.search(r"^Done in ", said, re.MULTILINE)
