@@ -18,7 +18,7 @@ OUTCOMES = StateFile(Outcome)
 _OUTCOME = "outcome.json"
 _RUN = "run"
 _REPORT_SIZE = 64 * 1024
-_BEGIN = re.compile(rb"begin (\d{1,18}) ([0-9a-f]{32})\Z")
+_BEGIN = re.compile(rb"begin (\d{1,19}) ([0-9a-f]{32})\Z")
 _PID = re.compile(rb"pid (\d{1,9})\Z")
 _FROZEN = ("frozen", "freezing")
 
