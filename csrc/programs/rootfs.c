@@ -12,7 +12,8 @@
  *    error as a stream of its own with a priority of its own, by which readers tell the two apart.
  * 4. `init` gets the report and the environment as descriptors (handover.h). The latter is --default and what the file
  *    `env` in the folder holds: NAME=VALUE, each ended by a null byte. It never becomes the environment of nspawn, on
- *    which LD_PRELOAD and its like would act, save with --boot, where it goes to the container's own init by --setenv.
+ *    which LD_PRELOAD and its like would act, save with --boot: then what --setenv=NAME names goes by that to the
+ *    container's own init.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@
 #define JOURNAL "/run/systemd/journal/stdout"
 #define PATH_OF_PROGRAMS "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-enum { PRIORITY_ERROR = 3, PRIORITY_INFO = 6, ENVIRONMENT_MAX = 4 * 1024 * 1024, ARGUMENTS_MAX = 4096, ABOVE_HANDED = 10 };
+enum { PRIORITY_ERROR = 3, PRIORITY_INFO = 6, ENVIRONMENT_MAX = 4 * 1024 * 1024, ABOVE_HANDED = 10 };
 
 struct options {
         const char *folder, *lower, *attach, *log_as, *unit;
@@ -260,36 +261,39 @@ static int make_environment(int folder_fd, const struct options *o, const struct
         return 0;
 }
 
-/* For a container's own init: by nspawn's environment, so that no value stands in its command line. */
-static int export_environment(int folder_fd, char **command, char ***ret_command) {
-        static char *extended[ARGUMENTS_MAX];
-        _cleanup_close_ int fd = -1;
-        size_t size, used = 0;
-        char *text, *at;
+static bool is_passed(char *const *command, const char *name, size_t length) {
+        static const char option[] = "--setenv=";
 
-        extended[used++] = *command++;
+        for (; *command; command++)
+                if (strncmp(*command, option, strlen(option)) == 0) {
+                        const char *passed = *command + strlen(option);
+
+                        if (strncmp(passed, name, length) == 0 && passed[length] == 0)
+                                return true;
+                }
+        return false;
+}
+
+/* For a container's own init: by nspawn's environment, so that no value stands in its command line. What --setenv=NAME
+ * does not name is left out, since it would act on nspawn. */
+static int export_environment(int folder_fd, char *const *command) {
+        _cleanup_close_ int fd = -1;
+        size_t size;
+        char *text;
+
         fd = open_environment(folder_fd, &size);
         if (fd < 0 && fd != -ENOENT)
                 return fd;
-        if (fd >= 0 && size > 0) {
-                text = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, 0);
-                if (text == MAP_FAILED)
-                        return -errno;
-                if (text[size - 1] != 0)
-                        return -EBADMSG;
-                for (at = text; at < text + size; at += strlen(at) + 1) {
-                        if (used >= ARGUMENTS_MAX / 2)
-                                return -E2BIG;
-                        if (putenv(at) != 0 || asprintf(&extended[used++], "--setenv=%.*s", (int) strcspn(at, "="), at) < 0)
-                                return -ENOMEM;
-                }
-        }
-        while (*command)
-                if (used + 1 < ARGUMENTS_MAX)
-                        extended[used++] = *command++;
-                else
-                        return -E2BIG;
-        *ret_command = extended;
+        if (fd < 0 || size == 0)
+                return 0;
+        text = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, 0);
+        if (text == MAP_FAILED)
+                return -errno;
+        if (text[size - 1] != 0)
+                return -EBADMSG;
+        for (char *at = text; at < text + size; at += strlen(at) + 1)
+                if (is_passed(command, at, strcspn(at, "=")) && putenv(at) != 0)
+                        return -ENOMEM;
         return 0;
 }
 
@@ -350,7 +354,7 @@ int main(int argc, char **argv) {
                         return fail("cannot reach the journal", r);
         }
         if (o.boot)
-                r = export_environment(folder_fd, o.command, &o.command);
+                r = export_environment(folder_fd, o.command);
         else {
                 r = make_environment(folder_fd, &o, &settings, &fds[1]);
                 if (r >= 0)

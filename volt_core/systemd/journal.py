@@ -25,7 +25,9 @@ from volt_core.systemd.unitfile import parse_unit
 
 PERSISTENT = Path("/var/log/journal")
 """Where journald keeps what outlasts a reboot."""
-_FIELDS = "MESSAGE,PRIORITY,_LINE_BREAK,_COMM,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID"
+CONSOLE_FIELD = "VOLT_STREAM=console"
+"""Field of the entries of what has a console: there it is nspawn that writes what the payload wrote to it."""
+_FIELDS = "MESSAGE,PRIORITY,_LINE_BREAK,_COMM,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,VOLT_STREAM"
 _ERROR = "3"
 _POLL_SECONDS = 0.2
 _SYNC_SECONDS = 10.0
@@ -60,18 +62,24 @@ class _Entry(msgspec.Struct):
     cgroup: str = msgspec.field(name="_SYSTEMD_CGROUP", default="")
     unit: str = msgspec.field(name="_SYSTEMD_UNIT", default="")
     invocation: str = msgspec.field(name="_SYSTEMD_INVOCATION_ID", default="")
+    stream: str = msgspec.field(name="VOLT_STREAM", default="")
+
+    @property
+    def is_of_console(self) -> bool:
+        """Whether nspawn copied it from a console. What it says itself goes to standard error."""
+        return self.stream == "console" and self.command == "systemd-nspawn" and self.priority != _ERROR
 
     @property
     def is_of_payload(self) -> bool:
         """Whether the payload wrote it; what a process in there calls itself is its own affair."""
-        return self.command not in _NOT_THE_PAYLOAD or _PAYLOAD_CGROUP in f"{self.cgroup}/"
+        return self.command not in _NOT_THE_PAYLOAD or _PAYLOAD_CGROUP in f"{self.cgroup}/" or self.is_of_console
 
     @property
     def record(self) -> LogRecord:
         """The entry as a record of the log."""
         return LogRecord(
             time=int(self.time) * 1000,
-            stream="stderr" if self.priority == _ERROR else "stdout",
+            stream="console" if self.is_of_console else "stderr" if self.priority == _ERROR else "stdout",
             data=self.message.encode() if isinstance(self.message, str) else bytes(self.message or ()),
             partial=bool(self.line_break),
             invocation=self.invocation,

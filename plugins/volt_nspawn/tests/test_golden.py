@@ -45,6 +45,7 @@ _PLAIN = ContainerPlan(
     working_dir="/",
     user="0:0",
     defaults=("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "HOSTNAME=web"),
+    passed=(),
     mounts=(),
     drop_capabilities=dropped(FOR_COMMANDS),
     privileged=False,
@@ -52,6 +53,7 @@ _PLAIN = ContainerPlan(
     private_network=True,
     tty=False,
     stop_signal="SIGTERM",
+    start_timeout=90.0,
     stop_timeout=10.0,
     restart=RestartPolicy(),
     resources=Resources(),
@@ -86,7 +88,14 @@ PLANS = {
         resources=Resources(memory_max=1 << 28, cpu_quota=1.5, tasks_max=100),
     ),
     "privileged": _but(privileged=True, drop_capabilities=(), restart=RestartPolicy(policy="always")),
-    "systemd": _but(command=(), boot=True, drop_capabilities=(), stop_signal="SIGRTMIN+3"),
+    "systemd": _but(
+        command=("systemd.hostname=web",),
+        boot=True,
+        passed=("PATH", "TOKEN"),
+        drop_capabilities=(),
+        stop_signal="SIGRTMIN+3",
+        start_timeout=180.0,
+    ),
     "busybox-init": _but(
         command=(), boot=True, notifies=False, privileged=True, drop_capabilities=(), stop_signal="SIGUSR2"
     ),
@@ -113,7 +122,7 @@ KEYS = {
     "--bind-ro": ("Files", "BindReadOnly"),
     "--private-network": ("Network", "Private"),
 }
-WITHOUT_KEY = {"--quiet", "--keep-unit", "--settings", "--machine", "--directory", "--console"}
+WITHOUT_KEY = {"--quiet", "--keep-unit", "--settings", "--machine", "--directory", "--console", "--setenv"}
 
 
 def golden(case: str) -> Path:

@@ -11,6 +11,8 @@ from volt_nspawn.plan import ContainerPlan
 INIT_PATH = "/run/volt/init"
 """Where the container sees ``init``: in a tmpfs that nspawn mounts, so nothing is left in the root."""
 NSPAWN = "/usr/bin/systemd-nspawn"
+_OS_RELEASE = "/usr/lib/os-release"
+"""Without it, or the one in /etc that goes before it, nspawn boots no tree."""
 
 
 def build_start_argv(plan: ContainerPlan) -> list[str]:
@@ -41,6 +43,7 @@ def build_nspawn_argv(plan: ContainerPlan) -> list[str]:
     ]
     argv += ["--boot"] if plan.boot else []
     argv += ["--notify-ready=yes"] if plan.notifies else []
+    argv += [f"--setenv={name}" for name in plan.passed]
     argv += ["--private-network"] if plan.private_network else []
     argv += ["--read-only"] if plan.read_only else []
     if plan.privileged:
@@ -49,8 +52,9 @@ def build_nspawn_argv(plan: ContainerPlan) -> list[str]:
         argv.append(f"--drop-capability={','.join(plan.drop_capabilities)}")
     argv += [] if plan.privileged or plan.boot else ["--no-new-privileges=yes"]
     argv += [_bind(mount) for mount in plan.mounts]
-    argv += [] if plan.boot else [_bind(Mount(source=str(plan.programs / "init"), target=INIT_PATH, read_only=True))]
-    return argv
+    if plan.boot:
+        return argv
+    return [*argv, _bind(Mount(source=str(plan.programs / "init"), target=INIT_PATH, read_only=True))]
 
 
 def escape_bind(path: str) -> str:
@@ -70,7 +74,7 @@ def _rootfs(plan: ContainerPlan) -> list[str]:
         # nspawn makes missing targets itself, but not in a root that is read-only.
         argv += ["--directory" if _is_directory(mount) else "--file", mount.target]
     if plan.boot:
-        return [*argv, "--boot"]
+        return [*argv, "--file", _OS_RELEASE, "--boot"]
     for variable in plan.defaults:
         argv += ["--default", variable]
     return [*argv, *(["--tty"] if plan.tty else [])]
@@ -82,5 +86,5 @@ def _is_directory(mount: Mount) -> bool:
 
 def _payload(plan: ContainerPlan) -> Sequence[str]:
     if plan.boot:
-        return ()
+        return plan.command
     return (INIT_PATH, "--handed", "--workdir", plan.working_dir, "--user", plan.user, "--", *plan.command)

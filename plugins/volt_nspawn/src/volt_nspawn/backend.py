@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from signal import SIGKILL
 from typing import ClassVar
 
 from volt_core import fs, processes
@@ -39,12 +42,16 @@ from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
 from volt_nspawn.attach import forwarded, offered
+from volt_nspawn.console import power_switch, shown_console
 from volt_nspawn.enter import enter
+from volt_nspawn.environment import withheld_note
 from volt_nspawn.names import unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
 from volt_nspawn.unit import build_unit
 
-_START_SECONDS = 120.0
+_ANSWER_SECONDS = 30.0
+"""In which systemd ends a job whose time is over."""
+_LOCK_SECONDS = 300.0
 _KILL_SECONDS = 30.0
 _START_LOCK = ".start"
 
@@ -77,6 +84,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             self._start(systemd, workload)
 
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
+        if spec_of(workload).boot:
+            return self._run_console(workload, streams, started)
         unit = self._unit(workload)
         with Systemd() as systemd:
             try:
@@ -133,6 +142,11 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         pid = self.status(workload).pid
         if pid is None:
             raise WrongState(f"Cannot signal '{workload.name}': it is not running")
+        if spec_of(workload).boot and signal == SIGKILL:
+            # Without its init nspawn ends with 1, which the init might have ended with by itself.
+            with Systemd() as systemd:
+                systemd.kill(self._unit(workload), SIGKILL)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal)
 
@@ -161,7 +175,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             unit = self._unit(workload)
             invocation = systemd.show(unit).invocation
             ended = self._has_ended(workload, invocation)
-            if spec_of(workload).restart.policy != "no":
+            if spec_of(workload).boot or spec_of(workload).restart.policy != "no":
                 # What systemd starts again has not ended for whoever waits: the last run is the one that counts.
                 def ended(state: UnitState) -> bool:
                     nonlocal invocation
@@ -202,6 +216,19 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         tasks = sum(stat.threads for stat in found if stat.alive) if state.tasks is None else state.tasks
         return StatsSample(cpu_ns=state.cpu_ns, memory_bytes=memory, tasks=tasks)
 
+    def _run_console(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
+        """Show what the init and what it starts write to the console, and power off at the caller's signals."""
+        read = functools.partial(read_journal, [f"VOLT_WORKLOAD_ID={workload.id}"], since=time.time_ns())
+        with (
+            shown_console(read, streams.stdout),
+            power_switch(streams.events, lambda seconds: self.stop(workload, seconds), spec_of(workload).stop_timeout),
+        ):
+            try:
+                self.start(workload)
+            finally:
+                started()
+            return self.wait(workload)
+
     def _unit(self, workload: Workload) -> str:
         return unit_name(self.paths, workload.name)
 
@@ -212,7 +239,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         """Start it and return the invocation, by which the run is told from others."""
         # To start what is starting is no error for systemd: both callers would be told that it was they.
         with fs.lock(
-            self._folder(workload) / _START_LOCK, timeout=_START_SECONDS, what=f"the start of '{workload.name}'"
+            self._folder(workload) / _START_LOCK, timeout=_LOCK_SECONDS, what=f"the start of '{workload.name}'"
         ):
             return self._start_alone(systemd, workload)
 
@@ -222,17 +249,18 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             raise WrongState(
                 f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
             )
+        timeout = plan.start_timeout + plan.stop_timeout + _ANSWER_SECONDS
         try:
             if workload.auto_remove:
                 install_programs(self.paths)
                 properties = build_properties(build_unit(plan, transient=True))
-                systemd.start_transient(plan.unit, properties, timeout=_START_SECONDS)
+                systemd.start_transient(plan.unit, properties, timeout=timeout)
             else:
                 install.install(plan, self.paths)
                 # A start by hand is no restart that counts.
                 systemd.reset_failed(plan.unit)
                 systemd.reload_if_needed([plan.unit])
-                systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
+                systemd.run_job("StartUnit", plan.unit, timeout=timeout)
         except JobFailed as error:
             raise self._start_error(plan, error) from error
         # It may be over already, and systemd has forgotten it then.
@@ -242,15 +270,20 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def _start_error(self, plan: ContainerPlan, error: JobFailed) -> BackendError:
         outcome = status.last_outcome(plan.folder)
-        reason = outcome.reason if outcome is not None and outcome.reason else error.brief
+        reason = outcome.reason if outcome is not None else ""
+        if plan.boot and outcome is not None and not reason:
+            reason = _why_not_up(outcome)
         return BackendError(
-            f"Cannot start '{plan.name}': {reason}", hint=f"See: journalctl -u {plan.unit}; volt logs {plan.name}"
+            f"Cannot start '{plan.name}': {reason or error.brief}",
+            hint=f"See: journalctl -u {plan.unit}; volt logs {plan.name}",
         )
 
     def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)
+        spec = spec_of(workload)
+        boot = spec.boot
         note = "" if workload.auto_remove else install.note(self.paths, folder, self._unit(workload))
-        boot = spec_of(workload).boot
+        note = note or (withheld_note(spec.env) if boot else "")
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
@@ -283,3 +316,9 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         if outcome is None:
             raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
         return outcome
+
+
+def _why_not_up(outcome: Outcome) -> str:
+    if outcome.code is not None:
+        return f"its init ended with {outcome.code} before it was up"
+    return "its init ran out of memory" if outcome.oom else "its init was not up in time"

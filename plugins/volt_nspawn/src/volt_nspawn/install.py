@@ -19,6 +19,8 @@ from volt_nspawn.settings import render_settings
 from volt_nspawn.unit import RENDERER, render_unit
 
 SETTINGS_FOLDER = Path("/etc/systemd/nspawn")
+_LEFT_BY_NSPAWN = ("propagate", "unix-export")
+"""Mount points that it takes away itself, unless it was killed."""
 _RENDERED = "unit"
 """In the container's folder: the unit as it was rendered last, to tell what a hand has changed."""
 
@@ -74,6 +76,9 @@ def remove(paths: VoltPaths, name: str) -> None:
     UnitFiles().remove(unit_name(paths, name))
     settings_path(machine_name(paths, name)).unlink(missing_ok=True)
     shutil.rmtree(paths.run / "containers" / name, ignore_errors=True)
+    for kind in _LEFT_BY_NSPAWN:
+        with contextlib.suppress(OSError):
+            Path("/run/systemd/nspawn", kind, machine_name(paths, name)).rmdir()
     with contextlib.suppress(FileNotFoundError):
         prune_programs(paths, _unit_texts(unit_pattern(paths)))
 
