@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import volt_core
 from volt_core import fs
 from volt_core.api import Volt
 from volt_core.contracts import BackendContext
@@ -73,10 +76,11 @@ class _DropIns:
 
 
 class Instance:
-    """An instance of its own with the real store; ``volt`` is run in it as a process."""
+    """An instance of its own with the real store; ``volt`` is run in it as a process, with `env` beside its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self._env = {**os.environ, **(env or {})}
         self.paths = VoltPaths.below(root)
 
     def argv(self, *words: str) -> list[str]:
@@ -85,7 +89,8 @@ class Instance:
 
     def process(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run ``volt``."""
-        return subprocess.run(self.argv(*words), input=stdin, capture_output=True, timeout=120, check=False)
+        argv = self.argv(*words)
+        return subprocess.run(argv, input=stdin, capture_output=True, timeout=120, check=False, env=self._env)
 
     def __call__(self, *words: str) -> str:
         """Run ``volt``, insist on success, and return what it printed."""
@@ -138,3 +143,20 @@ def instance(_shared_instance: Instance) -> Iterator[Instance]:
     """An instance with the image ``debian``, which boots; without containers."""
     yield _shared_instance
     _shared_instance.clear()
+
+
+@pytest.fixture(scope="session")
+def _scripted_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This installation's core as a build without a compiler would have made it, to be found before it."""
+    folder = tmp_path_factory.mktemp("scripted")
+    programs = shutil.ignore_patterns("_bin", "_native*")
+    shutil.copytree(Path(volt_core.__file__).parent, folder / "volt_core", ignore=programs)
+    return folder
+
+
+@pytest.fixture
+def scripted(instance: Instance, _scripted_installation: Path, busybox_root: Path) -> Instance:
+    """The instance, with Volt as it is without a compiler, and with the image ``busybox`` too."""
+    without = Instance(instance.root, {"PYTHONPATH": str(_scripted_installation)})
+    without("image", "import", str(busybox_root), "busybox")
+    return without

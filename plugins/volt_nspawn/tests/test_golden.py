@@ -20,6 +20,7 @@ from volt_core.systemd.unitfile import parse_unit
 from volt_core.systemd.units import header_of
 from volt_core.testing.payloads import ShellPayload
 from volt_core.testing.workbench import Workbench
+from volt_nspawn import fallback
 from volt_nspawn.argv import build_nspawn_argv
 from volt_nspawn.capabilities import FOR_COMMANDS, dropped
 from volt_nspawn.install import settings_path
@@ -37,6 +38,7 @@ _PLAIN = ContainerPlan(
     folder=_LIB / "containers/web",
     lower=_LIB / "cas/links/sha256-0/root",
     programs=_LIB / "libexec/0123456789abcdef",
+    scripted=False,
     attach=Path("/run/volt/containers/web/attach"),
     command=("nginx", "-g", "daemon off;"),
     boot=False,
@@ -99,6 +101,7 @@ PLANS = {
     "busybox-init": _but(
         command=(), boot=True, notifies=False, privileged=True, drop_capabilities=(), stop_signal="SIGUSR2"
     ),
+    "stub": fallback.adapt(_but(scripted=True, notifies=False, passed=("PATH", "TOKEN"))),
 }
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -108,6 +111,8 @@ CASES = [f"{name}.{kind}" for name in PLANS for kind in RENDERERS]
 # Options of systemd-nspawn(1), and what says the same in systemd.nspawn(5).
 KEYS = {
     "--boot": ("Exec", "Boot"),
+    "--as-pid2": ("Exec", "ProcessTwo"),
+    "--chdir": ("Exec", "WorkingDirectory"),
     "--hostname": ("Exec", "Hostname"),
     "--kill-signal": ("Exec", "KillSignal"),
     "--notify-ready": ("Exec", "NotifyReady"),

@@ -16,7 +16,7 @@ from volt_core import native, run
 from volt_core.errors import BackendUnavailable
 from volt_core.paths import VoltPaths
 from volt_core.systemd import libexec
-from volt_core.systemd.libexec import PROGRAMS, install_programs, programs_folder, prune_programs
+from volt_core.systemd.libexec import PROGRAMS, SCRIPTS, install_programs, programs_folder, prune_programs
 
 MakePrograms = Callable[[str], None]
 
@@ -146,10 +146,16 @@ def test_those_that_a_unit_names_stay(paths: VoltPaths, make_programs: MakeProgr
     assert not unnamed.exists()
 
 
-def test_an_installation_without_programs_says_so(paths: VoltPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "program", lambda _: None)
-    with pytest.raises(FileNotFoundError, match="no program 'enter'"):
-        install_programs(paths)
+def test_an_installation_without_programs_has_scripts(paths: VoltPaths) -> None:
+    compiled = install_programs(paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "program", lambda _: None)
+        scripts = install_programs(paths)
+        assert contents(scripts).keys() == set(SCRIPTS)
+        assert all(path.stat().st_mode & 0o777 == 0o755 for path in scripts.iterdir())
+        prune_programs(paths, [f"ExecStart={compiled}/rootfs\n"])
+    assert compiled.is_dir()
+    assert scripts.is_dir()
 
 
 @pytest.mark.needs_root

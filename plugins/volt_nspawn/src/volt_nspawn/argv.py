@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from volt_core.models.mount import Mount
+from volt_nspawn import fallback
 from volt_nspawn.plan import ContainerPlan
 
 INIT_PATH = "/run/volt/init"
@@ -17,11 +18,15 @@ _OS_RELEASE = "/usr/lib/os-release"
 
 def build_start_argv(plan: ContainerPlan) -> list[str]:
     """Build ExecStart=: rootfs, which becomes systemd-nspawn, which runs init, which runs the command."""
+    if plan.scripted:
+        return [*fallback.build_start_argv(plan), *build_nspawn_argv(plan), *plan.command]
     return [*_rootfs(plan), "--", *build_nspawn_argv(plan), *_payload(plan)]
 
 
 def build_end_argv(plan: ContainerPlan) -> list[str]:
     """Build ExecStopPost=, which keeps how the run ended."""
+    if plan.scripted:
+        return fallback.build_end_argv(plan)
     return [str(plan.programs / "outcome"), "--folder", str(plan.folder), *(["--boot"] if plan.boot else [])]
 
 
@@ -54,6 +59,8 @@ def build_nspawn_argv(plan: ContainerPlan) -> list[str]:
     argv += [_bind(mount) for mount in plan.mounts]
     if plan.boot:
         return argv
+    if plan.scripted:
+        return [*argv, *fallback.build_stub_options(plan)]
     return [*argv, _bind(Mount(source=str(plan.programs / "init"), target=INIT_PATH, read_only=True))]
 
 

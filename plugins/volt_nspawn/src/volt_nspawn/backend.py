@@ -33,14 +33,14 @@ from volt_core.errors import BackendError, CapabilityMissing, TimedOut, WrongSta
 from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
-from volt_core.models.workload import Kind, Workload, WorkloadStatus
-from volt_core.systemd.bus import JobFailed, Systemd
+from volt_core.models.workload import ContainerSpec, Kind, Workload, WorkloadStatus
+from volt_core.systemd.bus import JobFailed, Systemd, Whom
 from volt_core.systemd.journal import read_journal
-from volt_core.systemd.libexec import install_programs
+from volt_core.systemd.libexec import have_programs, install_programs
 from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
-from volt_nspawn import install, probe, status
+from volt_nspawn import fallback, install, probe, status
 from volt_nspawn.attach import forwarded, offered
 from volt_nspawn.console import power_switch, shown_console
 from volt_nspawn.enter import enter
@@ -73,6 +73,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             raise CapabilityMissing(f"Cannot create '{workload.name}': backend 'nspawn' publishes no ports yet")
         plan = plan_container(workload, self.paths, self.store)
         install.make_directories(plan)
+        self._prepare(plan, spec)
         if not workload.auto_remove:
             install.install(plan, self.paths)
             if plan.restart.with_host:
@@ -86,6 +87,9 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
         if spec_of(workload).boot:
             return self._run_console(workload, streams, started)
+        if not have_programs():
+            started()
+            raise fallback.refusal(f"run '{workload.name}' in the foreground")
         unit = self._unit(workload)
         with Systemd() as systemd:
             try:
@@ -110,6 +114,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     ) -> Outcome:
         spec = spec_of(workload)
         state = self._active(workload, "exec in")
+        if not have_programs():
+            raise fallback.refusal(f"exec in '{workload.name}'")
         leader = find_leader(state.main_pid)
         if leader is None or state.freezer != "running":
             hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
@@ -136,7 +142,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             if state.freezer != "running":
                 # systemd 257 stops no frozen unit, and one killed while it was frozen ended systemd itself.
                 systemd.thaw(unit)
-            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS)
+            whom: Whom = "all" if have_programs() else "main"
+            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS, whom=whom)
 
     def kill(self, workload: Workload, signal: int) -> None:
         pid = self.status(workload).pid
@@ -249,6 +256,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             raise WrongState(
                 f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
             )
+        self._prepare(plan, spec_of(workload))
         timeout = plan.start_timeout + plan.stop_timeout + _ANSWER_SECONDS
         try:
             if workload.auto_remove:
@@ -268,6 +276,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         outcome = None if state.is_active else status.last_outcome(plan.folder)
         return outcome.invocation if outcome is not None else state.invocation
 
+    def _prepare(self, plan: ContainerPlan, spec: ContainerSpec) -> None:
+        if plan.scripted:
+            fallback.write_exports(plan.folder, plan.passed, spec.env)
+
     def _start_error(self, plan: ContainerPlan, error: JobFailed) -> BackendError:
         outcome = status.last_outcome(plan.folder)
         reason = outcome.reason if outcome is not None else ""
@@ -283,7 +295,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         spec = spec_of(workload)
         boot = spec.boot
         note = "" if workload.auto_remove else install.note(self.paths, folder, self._unit(workload))
-        note = note or (withheld_note(spec.env) if boot else "")
+        note = note or _standing_note(spec)
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
@@ -322,3 +334,9 @@ def _why_not_up(outcome: Outcome) -> str:
     if outcome.code is not None:
         return f"its init ended with {outcome.code} before it was up"
     return "its init ran out of memory" if outcome.oom else "its init was not up in time"
+
+
+def _standing_note(spec: ContainerSpec) -> str:
+    scripted = not have_programs()
+    withheld = withheld_note(spec.env, scripted) if spec.boot or scripted else ""
+    return "; ".join(filter(None, [fallback.NOTE if scripted else "", withheld]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from volt_nspawn import fallback
+
 _PREFIXES = ("DBUS_", "GLIBC_", "LD_", "LISTEN_", "MALLOC_", "OPENSSL_", "SYSTEMD_", "WATCHDOG_")
 _NAMES = frozenset(
     (
@@ -24,14 +26,14 @@ def acts_on_nspawn(name: str) -> bool:
     return name in _NAMES or name.startswith(_PREFIXES)
 
 
-def passed_names(env: Iterable[str]) -> list[str]:
-    """Return the names of the variables that go through nspawn's environment."""
-    return [name for name in env if not acts_on_nspawn(name)]
+def passed_names(env: Iterable[str], scripted: bool) -> list[str]:
+    """Return the names of the variables that go through nspawn's environment, into which a script may set them."""
+    return [name for name in env if not acts_on_nspawn(name) and (not scripted or fallback.is_passed(name))]
 
 
-def withheld_note(env: Iterable[str]) -> str:
+def withheld_note(env: Iterable[str], scripted: bool) -> str:
     """Return what somebody should know of the others; empty if there are none."""
-    passed = passed_names(env)
+    passed = passed_names(env, scripted)
     names = ", ".join(name for name in env if name not in passed)
     return (
         f"its first process does not get {names}: that cannot go through systemd-nspawn's environment" if names else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from volt_core import fs
 from volt_core.errors import ConflictError
 from volt_core.paths import VoltPaths
-from volt_core.systemd.libexec import have_programs, install_programs, programs_folder, prune_programs
+from volt_core.systemd.libexec import install_programs, programs_folder, prune_programs
 from volt_core.systemd.units import TRANSIENT_FOLDER, UNIT_FOLDER, UnitFiles, header_of
 from volt_nspawn.names import machine_name, unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan
@@ -87,7 +87,7 @@ def _is_of_this_volt(unit: str, paths: VoltPaths) -> bool:
     """Tell whether this version would render a unit alike: by its own number, and with the programs it has."""
     if header_of(unit).get("Renderer") != str(RENDERER):
         return False
-    return not have_programs() or f"{programs_folder(paths)}/" in unit
+    return f"{programs_folder(paths)}/" in unit
 
 
 def _unit_texts(pattern: str) -> Iterator[str]:

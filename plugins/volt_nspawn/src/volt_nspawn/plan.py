@@ -15,7 +15,8 @@ from volt_core.models.resources import Resources
 from volt_core.models.signals import parse_signal, signal_name
 from volt_core.models.workload import ContainerSpec, RestartPolicy, Workload
 from volt_core.paths import VoltPaths
-from volt_core.systemd.libexec import programs_folder
+from volt_core.systemd.libexec import have_programs, programs_folder
+from volt_nspawn import fallback
 from volt_nspawn.capabilities import FOR_COMMANDS, dropped
 from volt_nspawn.environment import passed_names
 from volt_nspawn.names import machine_name, unit_name
@@ -41,6 +42,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     lower: Path
     """The store's linked tree of the image."""
     programs: Path
+    scripted: bool
+    """Whether there are scripts alone, and nspawn's stub is the first process of a command (fallback.py)."""
     attach: Path
     """Socket at which a foreground start waits for the unit."""
     command: tuple[str, ...]
@@ -63,11 +66,14 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     private_network: bool
     tty: bool
     stop_signal: str
+    """What systemd-nspawn sends to the first process when it is asked to end."""
     start_timeout: float
     stop_timeout: float
     restart: RestartPolicy
     resources: Resources
     instance: str = ""
+    asks_with: str = ""
+    """The signal by which the unit itself asks a command to end, before nspawn does; with scripts alone."""
 
 
 def spec_of(workload: Workload) -> ContainerSpec:
@@ -85,7 +91,8 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
     _check(workload, spec, store)
     identity = find_identity(lower, "" if spec.boot else spec.user)
     hostname = spec.hostname or workload.name
-    return ContainerPlan(
+    scripted = not have_programs()
+    plan = ContainerPlan(
         name=workload.name,
         id=workload.id,
         unit=unit_name(paths, workload.name),
@@ -93,15 +100,16 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
         folder=paths.workload(workload.kind, workload.name),
         lower=lower,
         programs=programs_folder(paths),
+        scripted=scripted,
         attach=attach_socket(paths, workload.name),
         command=_init_arguments(hostname, is_systemd) if spec.boot else spec.command,
         boot=spec.boot,
-        notifies=is_systemd or not spec.boot,
+        notifies=is_systemd or not (spec.boot or scripted),
         hostname=hostname,
         working_dir=spec.working_dir or "/",
         user=f"{identity.uid}:{identity.gid}",
         defaults=() if spec.boot else _defaults(hostname, identity.home, spec.tty),
-        passed=tuple(passed_names(spec.env)) if spec.boot else (),
+        passed=tuple(passed_names(spec.env, scripted)) if spec.boot or scripted else (),
         mounts=spec.mounts,
         drop_capabilities=() if spec.boot or spec.privileged else dropped(FOR_COMMANDS),
         privileged=spec.privileged,
@@ -115,6 +123,9 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
         resources=spec.resources,
         instance=paths.instance,
     )
+    if scripted:
+        fallback.check(workload.name, spec, plan.user)
+    return fallback.adapt(plan) if scripted and not spec.boot else plan
 
 
 def attach_socket(paths: VoltPaths, name: str) -> Path:

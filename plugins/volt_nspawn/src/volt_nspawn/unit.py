@@ -5,6 +5,7 @@ from __future__ import annotations
 from volt_core.systemd.journal import CONSOLE_FIELD
 from volt_core.systemd.unitfile import Section, Unit, escape_specifiers, quote_exec
 from volt_core.systemd.units import sign_unit
+from volt_nspawn import fallback
 from volt_nspawn.argv import build_end_argv, build_start_argv
 from volt_nspawn.plan import ContainerPlan
 
@@ -67,6 +68,7 @@ def _service(plan: ContainerPlan) -> list[tuple[str, str]]:
         ("Restart", _RESTARTS[plan.restart.policy]),
         *([("RestartForceExitStatus", _REBOOT), ("SuccessExitStatus", _REBOOT)] if plan.boot else []),
         ("ExecStart", quote_exec(build_start_argv(plan))),
+        *([("ExecStop", quote_exec(fallback.build_stop_argv(plan)))] if plan.asks_with else []),
         ("ExecStopPost", quote_exec(build_end_argv(plan))),
     ]
     return service + _limits(plan) + _devices(plan)
