@@ -60,6 +60,23 @@ def test_entries_are_records(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "streams"),
+    [
+        ({"VOLT_STREAM": "console"}, ["console"]),
+        ({"VOLT_STREAM": "console", "PRIORITY": "3"}, []),
+        ({}, []),
+    ],
+)
+def test_what_nspawn_copies_from_a_console_is_the_payloads(
+    script: Script, fields: dict[str, str], streams: list[str]
+) -> None:
+    script(
+        prints(entry("line", _COMM="systemd-nspawn", _SYSTEMD_CGROUP="/machine.slice/x.service/supervisor", **fields))
+    )
+    assert [record.stream for record in read_journal(["A=b"])] == streams
+
+
+@pytest.mark.parametrize(
     ("command", "cgroup", "counts"),
     [
         ("systemd-nspawn", "/machine.slice/x.service/supervisor", False),
