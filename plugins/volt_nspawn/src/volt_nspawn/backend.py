@@ -38,14 +38,17 @@ from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
-from volt_nspawn.attach import forwarded, offered
+from volt_nspawn.attach import offered
 from volt_nspawn.enter import enter
 from volt_nspawn.names import unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.relay import Relay
 from volt_nspawn.unit import build_unit
 
 _START_SECONDS = 120.0
 _KILL_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 2.0
+"""For what a start that failed has said."""
 _START_LOCK = ".start"
 
 
@@ -78,15 +81,18 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
         unit = self._unit(workload)
-        with Systemd() as systemd:
+        with Systemd() as systemd, Relay(streams, outlives_terminal=True) as relay:
             try:
-                with offered(streams, attach_socket(self.paths, workload.name)):
+                with offered(relay, streams, attach_socket(self.paths, workload.name)):
                     invocation = self._start(systemd, workload)
+            except BackendError:
+                relay.finish(_LAST_WORDS_SECONDS)
+                raise
             finally:
                 started()
-            leader = find_leader(systemd.show(unit).main_pid)
-            with forwarded(streams, leader):
-                systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.attend(find_leader(systemd.show(unit).main_pid))
+            systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.finish()
         return self._outcome(workload, invocation)
 
     def exec(
