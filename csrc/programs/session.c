@@ -78,6 +78,9 @@ int give_pipes(struct session *s, struct command *command, const int logs[2]) {
                 if (r < 0)
                         return r;
         }
+        /* The caller's pipe, which may be of a user namespace above ours. */
+        if (s->caller_fd >= 0)
+                (void) give_away(STDIN_FILENO, &command->identity, true);
         return 0;
 }
 

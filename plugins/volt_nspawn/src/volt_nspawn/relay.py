@@ -21,6 +21,8 @@ from volt_nspawn.pump import Flag, Pump
 
 _END_OF_FILE: Final = b"\x04"
 """What a terminal takes for the end of its input, unless the payload has chosen another."""
+_STUCK_SECONDS: Final = 1.0
+"""For a thread that a terminal does not let go; it ends when that does."""
 _FORWARDED: Final = frozenset(
     {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT}
     | {signal.SIGWINCH}
@@ -60,6 +62,8 @@ class Relay:
         for flag in (self._halt, self._halt_input, self._wake):
             flag.set()
         self._listener.join()
+        for pump in self._pumps:
+            pump.join(_STUCK_SECONDS)
         if self._caller is not None:
             self._caller.close()
         if self._pidfd >= 0:
