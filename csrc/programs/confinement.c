@@ -29,7 +29,7 @@ static int read_status(pid_t pid, char *ret, size_t size) {
         (void) snprintf(path, sizeof path, "/proc/%d/status", (int) pid);
         fd = open(path, O_RDONLY|O_CLOEXEC);
         if (fd < 0)
-                return errno == ENOENT ? -ESRCH : -errno;
+                return -errno;
         while (used < size - 1 && (n = RETRY_EINTR(read(fd, ret + used, size - 1 - used))) != 0) {
                 if (n < 0)
                         return -errno;

@@ -20,7 +20,7 @@ struct confinement {
         struct sock_fprog filters[MAX_FILTERS];
 };
 
-/* Reads that of a process, which has to stand still for a moment; -ESRCH if it has ended. What the filters point to is
+/* Reads that of a process, which has to stand still for a moment. What the filters point to is
  * memory of this module's own, so there is one confinement at a time. */
 int read_confinement(pid_t pid, struct confinement *ret);
 

@@ -54,14 +54,7 @@ static int usage(const char *problem) {
         return EXIT_INTERNAL;
 }
 
-/* What /proc says of a process that is no more. */
-static int gone_or_errno(void) {
-        return errno == ENOENT ? -ESRCH : -errno;
-}
-
 static int give_up(const char *what, int error) {
-        if (error == -ESRCH || error == -ENODEV)        /* the latter from its cgroup */
-                what = "the container has ended";
         report(options.report_fd, "fail %d %d %s: %s\n", EXIT_INTERNAL, -error, what, strerror(-error));
         return EXIT_INTERNAL;
 }
@@ -102,27 +95,27 @@ static int parse_options(char **args, struct options *o) {
         return 0;
 }
 
-/* -ESRCH unless the process is the one that began then. */
+/* -ESRCH unless the process is the one that began then, and lives. */
 static int check_start(pid_t pid, unsigned long long started) {
         _cleanup_close_ int fd = -1;
         unsigned long long found;
-        char text[1024], *at;
+        char text[1024], *at, state;
         ssize_t n;
 
         (void) snprintf(text, sizeof text, "/proc/%d/stat", (int) pid);
         fd = open(text, O_RDONLY|O_CLOEXEC);
         if (fd < 0)
-                return gone_or_errno();
+                return errno == ENOENT ? -ESRCH : -errno;
         n = RETRY_EINTR(read(fd, text, sizeof text - 1));
         if (n < 0)
                 return -errno;
         text[n] = 0;
         /* The name in parentheses may hold anything. */
         at = strrchr(text, ')');
-        if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                          &found) != 1)
+        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                          &state, &found) != 2)
                 return -EPROTO;
-        return found == started ? 0 : -ESRCH;
+        return found == started && state != 'Z' && state != 'X' ? 0 : -ESRCH;
 }
 
 static int open_namespaces(pid_t pid, int *ret_fds) {
@@ -137,13 +130,13 @@ static int open_namespaces(pid_t pid, int *ret_fds) {
                 (void) snprintf(path, sizeof path, "/proc/%d/ns/%s", (int) pid, names[i]);
                 (void) snprintf(own, sizeof own, "/proc/self/ns/%s", names[i]);
                 if (stat(path, &theirs) < 0 || stat(own, &ours) < 0)
-                        return gone_or_errno();
+                        return -errno;
                 /* One's own user namespace cannot be joined. */
                 if (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev)
                         continue;
                 ret_fds[i] = open(path, O_RDONLY|O_CLOEXEC);
                 if (ret_fds[i] < 0)
-                        return gone_or_errno();
+                        return -errno;
         }
         return 0;
 }
@@ -204,27 +197,39 @@ static int confine(void *data) {
         return take_confinement(data);
 }
 
-static int prepare(struct options *o) {
-        int fds[N_NAMESPACES], root_fd, r;
+/* Takes hold of the container from outside. */
+static int open_container(const struct options *o, int *ret_namespace_fds, int *ret_root_fd, const char **ret_what) {
         char path[64];
+        int r;
 
+        *ret_what = "cannot read the payload's confinement";
         r = read_confinement(o->leader, &confinement);
         if (r < 0)
-                return give_up("cannot read the payload's confinement", r);
-        r = open_namespaces(o->leader, fds);
+                return r;
+        *ret_what = "cannot open the container's namespaces";
+        r = open_namespaces(o->leader, ret_namespace_fds);
         if (r < 0)
-                return give_up("cannot open the container's namespaces", r);
+                return r;
+        *ret_what = "cannot open the container's root";
         (void) snprintf(path, sizeof path, "/proc/%d/root", (int) o->leader);
-        root_fd = open(path, O_PATH|O_DIRECTORY|O_CLOEXEC);
-        if (root_fd < 0)
-                return give_up("cannot open the container's root", gone_or_errno());
+        *ret_root_fd = open(path, O_PATH|O_DIRECTORY|O_CLOEXEC);
+        if (*ret_root_fd < 0)
+                return -errno;
+        *ret_what = "cannot join the container's cgroup";
+        return write(o->cgroup_fd, "0", 1) < 0 ? -errno : 0;
+}
+
+static int prepare(struct options *o) {
+        int namespace_fds[N_NAMESPACES], root_fd, r;
+        const char *what;
+
+        r = open_container(o, namespace_fds, &root_fd, &what);
         /* Now, since until now the number may have come to stand for another process. */
-        r = check_start(o->leader, o->started);
+        if (check_start(o->leader, o->started) == -ESRCH)
+                return give_up("the container has ended", -ESRCH);
         if (r < 0)
-                return give_up("cannot look at the container's first process", r);
-        if (write(o->cgroup_fd, "0", 1) < 0)
-                return give_up("cannot join the container's cgroup", -errno);
-        r = join(fds, root_fd);
+                return give_up(what, r);
+        r = join(namespace_fds, root_fd);
         if (r < 0)
                 return give_up("cannot join the container's namespaces", r);
         if (o->env_fd >= 0) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from volt_core.contracts import Streams
+from volt_core.errors import WrongState
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Status, Workload
 from volt_core.testing.workbench import GRACE, Pipes, Workbench
@@ -119,6 +121,7 @@ def test_an_exec_may_do_what_the_payload_may(bench: Workbench, busybox_root: Pat
         busybox_root.joinpath("etc/os-release").write_text("ID=test\n")
         bench.image, command = bench.backend.store.put_directory(busybox_root).digest, ()
     workload = bench.start(command, **options)
+    bench.wait_for("the init", lambda: _takes_commands(bench, workload))
     payload, root = (_fields(execute(bench, workload, f"cat /proc/{pid}/status")) for pid in ("1", "self"))
     assert root == payload
     assert bool(int(payload["CapEff"], 16) >> _CAP_SYS_ADMIN & 1) == bool(options)
@@ -135,6 +138,12 @@ def test_an_exec_does_not_wait_for_what_it_leaves_behind(bench: Workbench) -> No
     workload = bench.start(("sleep", "1000"))
     assert execute(bench, workload, "sleep 1000 & echo started") == b"started\n"
     assert b"sleep" in execute(bench, workload, "cat /proc/[0-9]*/comm")
+
+
+def _takes_commands(bench: Workbench, workload: Workload) -> bool:
+    with contextlib.suppress(WrongState):
+        return execute(bench, workload, "echo yes") == b"yes\n"
+    return False
 
 
 def _fields(status: bytes) -> dict[str, str]:

@@ -38,6 +38,7 @@ from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
+from volt_nspawn.argv import NSPAWN
 from volt_nspawn.attach import offered
 from volt_nspawn.enter import enter
 from volt_nspawn.names import unit_name, unit_pattern
@@ -108,7 +109,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         spec = spec_of(workload)
         state = self._active(workload, "exec in")
         leader = find_leader(state.main_pid)
-        if leader is None or state.freezer != "running":
+        if leader is None or not _is_up(leader) or state.freezer != "running":
             hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
             raise WrongState(f"Cannot exec in '{workload.name}': it is frozen or not up yet", hint=hint)
         identity = find_identity(Path(f"/proc/{leader}/root"), user or ("" if spec.boot else spec.user))
@@ -289,3 +290,14 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         if outcome is None:
             raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
         return outcome
+
+
+def _is_up(leader: int) -> bool:
+    """Tell whether the first process of a container is its own by now, and confined.
+
+    Until it is executed it is nspawn's, which can do all that root can. With an init that does not tell when it is
+    ready, the unit is active before.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return not os.path.samestat(os.stat(f"/proc/{leader}/exe"), os.stat(NSPAWN))
+    return False
