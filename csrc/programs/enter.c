@@ -220,7 +220,7 @@ static int open_container(const struct options *o, int *ret_namespace_fds, int *
 }
 
 static int prepare(struct options *o) {
-        int namespace_fds[N_NAMESPACES], root_fd, r;
+        int namespace_fds[N_NAMESPACES], root_fd = -1, r;
         const char *what;
 
         r = open_container(o, namespace_fds, &root_fd, &what);
