@@ -15,6 +15,9 @@
 
 #include "../util.h"
 
+/* How long a command that was asked to end waits for a caller who reads nothing. */
+enum { PATIENCE_MS = 500 };
+
 int catch_signals(struct session *s, bool all) {
         static const int stops[] = { SIGTSTP, SIGTTIN, SIGTTOU };
         sigset_t signals;
@@ -174,6 +177,10 @@ static bool came_to_the_whole_group(const struct signalfd_siginfo *info, pid_t p
         return info->ssi_code == SI_KERNEL && info->ssi_signo != SIGHUP && getpgid(pid) == getpgrp();
 }
 
+static bool asks_to_end(uint32_t number) {
+        return number == SIGTERM || number == SIGINT || number == SIGQUIT;
+}
+
 static bool asks_for_nothing(uint32_t number) {
         return number == SIGWINCH || number == SIGCONT || number == SIGURG;
 }
@@ -188,6 +195,7 @@ static void handle_signal(struct session *s) {
         else if (info.ssi_pid == (uint32_t) getpid())
                 return;         /* SIGPIPE of our own writes */
         else if (!s->ended) {
+                s->asked = s->asked || asks_to_end(info.ssi_signo);
                 if (!came_to_the_whole_group(&info, s->pid))
                         (void) kill(s->pid, (int) info.ssi_signo);
         } else if (!asks_for_nothing(info.ssi_signo))
@@ -204,6 +212,8 @@ static bool has_rest(struct session *s) {
 }
 
 int supervise(struct session *s) {
+        int n;
+
         while (!s->ended || has_rest(s)) {
                 struct pollfd polls[2 + MAX_FLOWS * FLOW_POLLS] = {
                         { .fd = s->signal_fd, .events = POLLIN },
@@ -212,8 +222,11 @@ int supervise(struct session *s) {
 
                 for (size_t i = 0; i < s->n_flows; i++)
                         flow_prepare(&s->flows[i], polls + 2 + i * FLOW_POLLS);
-                if (poll(polls, 2 + s->n_flows * FLOW_POLLS, -1) < 0)
+                n = poll(polls, 2 + s->n_flows * FLOW_POLLS, s->ended && s->asked ? PATIENCE_MS : -1);
+                if (n < 0)
                         continue;
+                if (n == 0)
+                        leave_caller(s);
                 for (size_t i = 0; i < s->n_flows; i++)
                         flow_advance(&s->flows[i], polls + 2 + i * FLOW_POLLS);
                 if (polls[1].revents != 0)

@@ -30,6 +30,7 @@ struct session {
         bool ends_with_caller;          /* the terminal hangs up when the caller is gone */
         struct flow flows[MAX_FLOWS];   /* standard output, or the terminal's; standard error, or what is typed */
         size_t n_flows;
+        bool asked;                     /* to end */
         bool ended;
         int code;
 };

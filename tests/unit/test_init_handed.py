@@ -40,6 +40,10 @@ class Reader:
         """Wait until the text has the pattern."""
         self._wait(lambda: re.search(pattern, self.text) is not None)
 
+    def wait_for_size(self, size: int) -> None:
+        """Wait until so many bytes came."""
+        self._wait(lambda: len(self.text) >= size)
+
     def all(self) -> bytes:
         """Return all of it; the writers have to be gone."""
         self._wait(lambda: self._ended)
@@ -47,7 +51,7 @@ class Reader:
 
     def _wait(self, condition) -> None:
         with self._changed:
-            assert self._changed.wait_for(condition, TIMEOUT), self.text[-500:]
+            assert self._changed.wait_for(condition, TIMEOUT), self.text[-50:]
 
     def _read(self) -> None:
         while True:
@@ -198,6 +202,17 @@ def test_a_stop_ends_the_copying_and_the_log_has_it_all():
         running.process.send_signal(signal.SIGTERM)
         assert running.end() == 3
         assert log.all() == b"x" * MUCH
+
+
+def test_one_that_was_asked_to_end_does_not_wait_for_who_does_not_read():
+    with handed(
+        ["sh", "-c", "trap 'echo bye; exit 3' TERM; yes x | head -c 100000; while :; do sleep 0.02; done"]
+    ) as running:
+        log = Reader(running.logs[0])
+        log.wait_for_size(65_536)
+        running.process.terminate()
+        assert running.end() == 3
+        assert log.all().endswith(b"x\nbye\n")
 
 
 @MANNERS

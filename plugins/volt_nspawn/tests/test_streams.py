@@ -16,6 +16,7 @@ from volt_core.contracts import Streams
 from volt_core.errors import WrongState
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Status, Workload
+from volt_core.testing.roots import make_busybox_root
 from volt_core.testing.workbench import GRACE, Pipes, Workbench
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
@@ -113,13 +114,14 @@ def test_workload_and_log_outlive_a_caller_who_is_killed(bench: Workbench, tty: 
 
 
 @pytest.mark.parametrize("options", [{}, {"privileged": True}, {"boot": True}], ids=["plain", "privileged", "boot"])
-def test_an_exec_may_do_what_the_payload_may(bench: Workbench, busybox_root: Path, options: dict[str, bool]) -> None:
+def test_an_exec_may_do_what_the_payload_may(bench: Workbench, tmp_path: Path, options: dict[str, bool]) -> None:
     command = ("sleep", "1000")
     if "boot" in options:
-        busybox_root.joinpath("sbin").mkdir(exist_ok=True)
-        busybox_root.joinpath("sbin/init").symlink_to("/bin/busybox")
-        busybox_root.joinpath("etc/os-release").write_text("ID=test\n")
-        bench.image, command = bench.backend.store.put_directory(busybox_root).digest, ()
+        root = make_busybox_root(tmp_path / "root")
+        root.joinpath("sbin").mkdir(exist_ok=True)
+        root.joinpath("sbin/init").symlink_to("/bin/busybox")
+        root.joinpath("etc/os-release").write_text("ID=test\n")
+        bench.image, command = bench.backend.store.put_directory(root).digest, ()
     workload = bench.start(command, **options)
     bench.wait_for("the init", lambda: _takes_commands(bench, workload))
     payload, root = (_fields(execute(bench, workload, f"cat /proc/{pid}/status")) for pid in ("1", "self"))
