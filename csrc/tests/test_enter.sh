@@ -12,6 +12,8 @@ fi
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 work=$(mktemp -d) || exit 2
 chmod 1777 "$work"
+# Where root of a user namespace gets to, too.
+cp "$CONFINED" "$work/confined" && CONFINED=$work/confined
 cgroups=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 cgroup=$cgroups/volt-test-enter-$$
 mkdir "$cgroup" 2>/dev/null || cgroup=
