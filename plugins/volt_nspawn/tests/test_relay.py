@@ -230,3 +230,11 @@ def test_a_descriptor_that_does_not_block_stays_so_and_gets_all():
         os.close(writer)
         assert reading.result(PATIENCE) == b"x" * 500_000
     os.close(reader)
+
+
+def test_a_full_disk_is_a_reader_who_is_gone():
+    with Pipes() as pipes, open("/dev/full", "wb", buffering=0) as full:
+        streams = Streams(stdin=pipes.streams.stdin, stdout=full.fileno(), stderr=pipes.streams.stderr)
+        with entered(streams) as (_, inside):
+            os.write(inside.stdout, b"x")
+            assert inside.connection.recv(100) == b"closed 1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import select
@@ -15,7 +14,6 @@ from typing import Final
 _READ_SIZE: Final = 64 * 1024
 _WRITE_SIZE: Final = select.PIPE_BUF
 """A write of no more than this does not block on a pipe of which poll() said that it has room."""
-_GONE: Final = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
 
 class Flag:
@@ -74,9 +72,7 @@ class Pump(threading.Thread):
                 view = view[os.write(self._sink, view[:_WRITE_SIZE]) :]
             except BlockingIOError:
                 continue
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
+            except OSError:  # it is gone, or full
                 return False
         return True
 
@@ -87,9 +83,7 @@ class Pump(threading.Thread):
                 data = os.read(self._source, size)
             except BlockingIOError:
                 continue
-            except OSError as error:  # a terminal that is gone says EIO
-                if error.errno not in _GONE:
-                    raise
+            except OSError:  # a terminal that is gone says EIO
                 return b""
             if self._left is not None:
                 self._left -= len(data)
