@@ -41,18 +41,22 @@ from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import fallback, install, probe, status
-from volt_nspawn.attach import forwarded, offered
+from volt_nspawn.argv import NSPAWN
+from volt_nspawn.attach import offered
 from volt_nspawn.console import power_switch, shown_console
 from volt_nspawn.enter import enter
 from volt_nspawn.environment import withheld_note
 from volt_nspawn.names import unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.relay import Relay
 from volt_nspawn.unit import build_unit
 
 _ANSWER_SECONDS = 30.0
 """In which systemd ends a job whose time is over."""
 _LOCK_SECONDS = 300.0
 _KILL_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 2.0
+"""For what a start that failed has said."""
 _START_LOCK = ".start"
 
 
@@ -91,15 +95,18 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             started()
             raise fallback.refusal(f"run '{workload.name}' in the foreground")
         unit = self._unit(workload)
-        with Systemd() as systemd:
+        with Systemd() as systemd, Relay(streams, outlives_terminal=True) as relay:
             try:
-                with offered(streams, attach_socket(self.paths, workload.name)):
+                with offered(relay, streams, attach_socket(self.paths, workload.name)):
                     invocation = self._start(systemd, workload)
+            except BackendError:
+                relay.finish(_LAST_WORDS_SECONDS)
+                raise
             finally:
                 started()
-            leader = find_leader(systemd.show(unit).main_pid)
-            with forwarded(streams, leader):
-                systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.attend(find_leader(systemd.show(unit).main_pid))
+            systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.finish()
         return self._outcome(workload, invocation)
 
     def exec(
@@ -117,7 +124,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         if not have_programs():
             raise fallback.refusal(f"exec in '{workload.name}'")
         leader = find_leader(state.main_pid)
-        if leader is None or state.freezer != "running":
+        if leader is None or not _is_up(leader) or state.freezer != "running":
             hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
             raise WrongState(f"Cannot exec in '{workload.name}': it is frozen or not up yet", hint=hint)
         identity = find_identity(Path(f"/proc/{leader}/root"), user or ("" if spec.boot else spec.user))
@@ -340,3 +347,14 @@ def _standing_note(spec: ContainerSpec) -> str:
     scripted = not have_programs()
     withheld = withheld_note(spec.env, scripted) if spec.boot or scripted else ""
     return "; ".join(filter(None, [fallback.NOTE if scripted else "", withheld]))
+
+
+def _is_up(leader: int) -> bool:
+    """Tell whether the first process of a container is its own by now, and confined.
+
+    Until it is executed it is nspawn's, which can do all that root can. With an init that does not tell when it is
+    ready, the unit is active before.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return not os.path.samestat(os.stat(f"/proc/{leader}/exe"), os.stat(NSPAWN))
+    return False
