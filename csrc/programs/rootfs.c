@@ -9,11 +9,12 @@
  * 2. The root is an overlay above --lower (overlay.h), mounted where only nspawn sees it. What nspawn needs to be there
  *    is made in it: the targets of mounts, and /usr, without which it takes a tree for no operating system. A root in
  *    which it would follow a symlink out onto the host is refused.
- * 3. If somebody listens at SOCKET, the standard streams are his (see attach()); else they are the journal's, standard
+ * 3. If somebody listens at SOCKET, he gives the standard streams (see attach()); else they are the journal's, standard
  *    error as a stream of its own with a priority of its own, by which readers tell the two apart.
  * 4. `init` gets the report and the environment as descriptors (handover.h). The latter is --default and what the file
  *    `env` in the folder holds: NAME=VALUE, each ended by a null byte. It never becomes the environment of nspawn, on
- *    which LD_PRELOAD and its like would act, save with --boot, where it goes to the container's own init by --setenv.
+ *    which LD_PRELOAD and its like would act, save with --boot: then what --setenv=NAME names goes by that to the
+ *    container's own init.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,8 @@
 #define JOURNAL "/run/systemd/journal/stdout"
 #define PATH_OF_PROGRAMS "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-enum { PRIORITY_ERROR = 3, PRIORITY_INFO = 6, ENVIRONMENT_MAX = 4 * 1024 * 1024, ARGUMENTS_MAX = 4096, ABOVE_HANDED = 10 };
+enum { PRIORITY_ERROR = 3, PRIORITY_INFO = 6, ENVIRONMENT_MAX = 4 * 1024 * 1024, ABOVE_HANDED = 10 };
+enum { N_HANDED = HANDED_CALLER - HANDED_REPORT + 1 };
 
 struct options {
         const char *folder, *lower, *attach, *log_as, *unit;
@@ -149,9 +151,10 @@ static int connect_to(int type, const char *path, int *ret_fd) {
         return 0;
 }
 
-/* Asks whoever listens for his standard streams. One message (SOCK_SEQPACKET) comes, the text of HANDED_FORMAT with the
- * three descriptors beside it; "ok" goes back. Nobody listens in a detached start: then nothing changes. */
-static int attach(const char *path, struct handed_settings *settings) {
+/* Asks whoever listens for what shall be the standard streams. One message (SOCK_SEQPACKET) comes, the text of
+ * HANDED_FORMAT with the three descriptors beside it; "ok" goes back, and the connection to `init`. Nobody listens in a
+ * detached start: then nothing changes. */
+static int attach(const char *path, struct handed_settings *settings, int *ret_caller_fd) {
         union {
                 char bytes[CMSG_SPACE(3 * sizeof(int))];
                 struct cmsghdr align;
@@ -183,7 +186,10 @@ static int attach(const char *path, struct handed_settings *settings) {
                         return -errno;
                 (void) close_fd(fds[i]);
         }
-        return send(fd, "ok", 2, MSG_NOSIGNAL) == 2 ? 0 : -errno;
+        if (send(fd, "ok", 2, MSG_NOSIGNAL) < 0)
+                return -errno;
+        *ret_caller_fd = steal_fd(&fd);
+        return 0;
 }
 
 /* What sd_journal_stream_fd(3) does. */
@@ -247,7 +253,7 @@ static int make_environment(int folder_fd, const struct options *o, const struct
         fd = memfd_create("volt-environment", MFD_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        (void) snprintf(line, sizeof line, HANDED_FORMAT, s->attached, s->terminal, s->has_stdin, s->rows, s->columns);
+        (void) snprintf(line, sizeof line, HANDED_FORMAT, s->attached, s->terminal, s->rows, s->columns);
         r = write_string(fd, line);
         for (char **arg = o->first; r >= 0 && arg < o->command - 1; arg++)
                 if (strcmp(*arg, "--default") == 0)
@@ -268,43 +274,46 @@ static int make_environment(int folder_fd, const struct options *o, const struct
         return 0;
 }
 
-/* For a container's own init: by nspawn's environment, so that no value stands in its command line. */
-static int export_environment(int folder_fd, char **command, char ***ret_command) {
-        static char *extended[ARGUMENTS_MAX];
-        _cleanup_close_ int fd = -1;
-        size_t size, used = 0;
-        char *text, *at;
+static bool is_passed(char *const *command, const char *name, size_t length) {
+        static const char option[] = "--setenv=";
 
-        extended[used++] = *command++;
+        for (; *command; command++)
+                if (strncmp(*command, option, strlen(option)) == 0) {
+                        const char *passed = *command + strlen(option);
+
+                        if (strncmp(passed, name, length) == 0 && passed[length] == 0)
+                                return true;
+                }
+        return false;
+}
+
+/* For a container's own init: by nspawn's environment, so that no value stands in its command line. What --setenv=NAME
+ * does not name is left out, since it would act on nspawn. */
+static int export_environment(int folder_fd, char *const *command) {
+        _cleanup_close_ int fd = -1;
+        size_t size;
+        char *text;
+
         fd = open_environment(folder_fd, &size);
         if (fd < 0 && fd != -ENOENT)
                 return fd;
-        if (fd >= 0 && size > 0) {
-                text = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, 0);
-                if (text == MAP_FAILED)
-                        return -errno;
-                if (text[size - 1] != 0)
-                        return -EBADMSG;
-                for (at = text; at < text + size; at += strlen(at) + 1) {
-                        if (used >= ARGUMENTS_MAX / 2)
-                                return -E2BIG;
-                        if (putenv(at) != 0 || asprintf(&extended[used++], "--setenv=%.*s", (int) strcspn(at, "="), at) < 0)
-                                return -ENOMEM;
-                }
-        }
-        while (*command)
-                if (used + 1 < ARGUMENTS_MAX)
-                        extended[used++] = *command++;
-                else
-                        return -E2BIG;
-        *ret_command = extended;
+        if (fd < 0 || size == 0)
+                return 0;
+        text = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, 0);
+        if (text == MAP_FAILED)
+                return -errno;
+        if (text[size - 1] != 0)
+                return -EBADMSG;
+        for (char *at = text; at < text + size; at += strlen(at) + 1)
+                if (is_passed(command, at, strcspn(at, "=")) && putenv(at) != 0)
+                        return -ENOMEM;
         return 0;
 }
 
 /* Puts the descriptors where socket activation has them. */
 static int hand_over(const int *fds, int n_fds) {
         char text[32];
-        int high[HANDED_LOG_ERR + 1];
+        int high[N_HANDED];
 
         for (int i = 0; i < n_fds; i++) {
                 high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, ABOVE_HANDED);
@@ -324,7 +333,7 @@ static int hand_over(const int *fds, int n_fds) {
 int main(int argc, char **argv) {
         struct handed_settings settings = {};
         struct options o;
-        int folder_fd, root_fd, fds[4] = { -1, -1, -1, -1 }, r;
+        int folder_fd, root_fd, fds[N_HANDED] = { -1, -1, -1, -1, -1 }, r;
 
         (void) argc;
         r = parse_options(argv + 1, &o);
@@ -352,7 +361,7 @@ int main(int argc, char **argv) {
         (void) close_fd(root_fd);
         forget_machine(o.unit);
 
-        r = o.attach ? attach(o.attach, &settings) : 0;
+        r = o.attach ? attach(o.attach, &settings, &fds[4]) : 0;
         if (r < 0)
                 return fail("cannot take over the caller's streams", r);
         if (o.log_as) {
@@ -361,11 +370,11 @@ int main(int argc, char **argv) {
                         return fail("cannot reach the journal", r);
         }
         if (o.boot)
-                r = export_environment(folder_fd, o.command, &o.command);
+                r = export_environment(folder_fd, o.command);
         else {
                 r = make_environment(folder_fd, &o, &settings, &fds[1]);
                 if (r >= 0)
-                        r = hand_over(fds, settings.attached ? 4 : 2);
+                        r = hand_over(fds, settings.attached ? N_HANDED : 2);
         }
         if (r < 0)
                 return fail("cannot hand over the environment", r);

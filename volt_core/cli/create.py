@@ -167,6 +167,8 @@ def run(
 ) -> None:
     """Create a container from an image and run a command in it.
 
+    With --boot its console is shown, and Ctrl-C powers it off.
+
     Ends with the command's exit code; 125 if Volt failed, 126 or 127 if the command could not be run, and
     128 + n if signal n killed it.
     """
@@ -182,7 +184,8 @@ def run(
         outcome = volt.workloads.get(request.name).status.outcome
         if outcome is None or outcome.result != "not-started" or outcome.code is None:
             raise
-        say(f"Error: Cannot run '{request.spec.command[0]}': {outcome.reason}.")
+        what = request.spec.command[0] if request.spec.command else request.spec.image
+        say(f"Error: Cannot run '{what}': {outcome.reason}.")
         status = outcome.exit_status
     finally:
         if request.auto_remove and not _is_active(volt, request.name):

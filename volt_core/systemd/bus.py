@@ -39,7 +39,10 @@ _PROPERTIES = "org.freedesktop.DBus.Properties"
 _NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
 _REEXEC_POLL = 0.05
 
+_NOTHING_THERE = (f"{_NAME}.NoSuchUnit", f"{_NAME}.NoSuchProcess")
+
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
+Whom = Literal["all", "main"]
 
 
 class SystemdError(BackendError):
@@ -113,8 +116,11 @@ class Systemd:
             path = self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, mode, list(properties), []))[0]
             self._await_jobs(ends, {path: unit}, timeout)
 
-    def stop(self, unit: str, *, patience: float, timeout: float) -> None:
+    def stop(self, unit: str, *, patience: float, timeout: float, whom: Whom = "all") -> None:
         """Stop a unit; what has not ended after `patience` seconds is killed, and has `timeout` more to be gone.
+
+        A unit with ExecStop= needs "main" for `whom`: where systemd 257 has killed the cgroup of that as a whole, the
+        kernel kills what is started in it afterwards too, ExecStopPost= above all.
 
         systemd kills by itself after the unit's TimeoutStopSec=. Where that is shorter, a drop-in raises it for this
         boot: a property that systemd lets nobody set on a unit that runs.
@@ -129,7 +135,7 @@ class Systemd:
             except TimedOut:
                 # What runs after the end of the main process keeps how that ended: it is not to be killed.
                 if self.show(unit).sub != "stop-post":
-                    self.kill(unit, signal.SIGKILL)
+                    self.kill(unit, signal.SIGKILL, whom)
                 self._await_jobs(ends, paths, timeout)
 
     def _raise_stop_timeout(self, unit: str, seconds: float) -> None:
@@ -217,10 +223,10 @@ class Systemd:
         with self._unless_missing():
             self._call("ResetFailedUnit", "s", (unit,))
 
-    def kill(self, unit: str, number: int) -> None:
-        """Send a signal to all processes of a unit; none is success."""
+    def kill(self, unit: str, number: int, whom: Whom = "all") -> None:
+        """Send a signal to all processes of a unit, or to the main one; none is success."""
         with self._unless_missing():
-            self._call("KillUnit", "ssi", (unit, "all", number))
+            self._call("KillUnit", "ssi", (unit, whom, number))
 
     def freeze(self, unit: str) -> None:
         """Suspend all processes of a unit."""
@@ -308,7 +314,7 @@ class Systemd:
         try:
             yield
         except SystemdError as error:
-            if not error.no_such_unit:
+            if error.name not in _NOTHING_THERE:
                 raise
 
 

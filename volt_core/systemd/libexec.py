@@ -1,7 +1,9 @@
-"""The static programs that units call: copied out of the installation, so that a unit outlives it."""
+"""What units call: static programs, or scripts where none could be built. Copied, so that a unit outlives Volt."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -10,9 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from volt_core import fs, native
+from volt_core.errors import BackendUnavailable
 from volt_core.paths import VoltPaths
 
 PROGRAMS = ("enter", "init", "outcome", "rootfs")
+SCRIPTS = ("outcome.sh", "rootfs.sh", "stop.sh")
+"""What serves without PROGRAMS: less of it, and none that has to do with what runs in a container."""
+_SCRIPTS = Path(__file__).parent / "scripts"
 _DIGEST_LENGTH = 16
 _LOCK = "libexec"
 
@@ -23,30 +29,57 @@ def have_programs() -> bool:
 
 
 def programs_folder(paths: VoltPaths) -> Path:
-    """Return where the programs of this installation are, or would be; raises FileNotFoundError if it has none."""
+    """Return where the programs of this installation are, or would be; without programs, the scripts."""
     return _folder(paths) / _digest()
 
 
 def install_programs(paths: VoltPaths) -> Path:
-    """Copy the programs, unless they are there, and return their folder. It appears whole or not at all."""
+    """Copy the programs, unless they are there, and return their folder. It appears whole or not at all.
+
+    Raises :class:`BackendUnavailable` where the file system lets nobody execute them.
+    """
     target = programs_folder(paths)
-    if target.is_dir():
-        return target
-    with fs.lock(paths.locks / _LOCK):
-        if target.is_dir():
-            return target
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # init is executed inside containers, whose users are not root.
-        target.parent.chmod(0o755)
-        fresh = target.with_name(f".{target.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o755)
-        for name in PROGRAMS:
-            shutil.copyfile(_source(name), fresh / name)
-            (fresh / name).chmod(0o755)
-        _sync(fresh)
-        fresh.rename(target)
+    if not _is_whole(target):
+        with fs.lock(paths.locks / _LOCK):
+            if not _is_whole(target):
+                _install(target)
+    if os.statvfs(target).f_flag & os.ST_NOEXEC:
+        raise BackendUnavailable(
+            f"Programs in '{target}' cannot be executed: that file system is mounted with noexec",
+            hint="Mount it without noexec, or use an instance elsewhere: --root DIR.",
+        )
     return target
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether all programs are there; their content is not read again each time."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        found = {name: (folder / name).stat() for name in _names()}
+        return all(it.st_mode & 0o555 == 0o555 and it.st_size == _size(name) for name, it in found.items())
+    return False
+
+
+def _install(target: Path) -> None:
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # init is executed inside containers, whose users are not root.
+    target.parent.chmod(0o755)
+    fresh = target.with_name(f".{target.name}.new")
+    fs.remove_tree(fresh)
+    fresh.mkdir(mode=0o755)
+    for name in _names():
+        shutil.copyfile(_source(name), fresh / name)
+        (fresh / name).chmod(0o755)
+    _sync(fresh)
+    if target.is_dir():
+        # A damaged one, of which units may be using the rest at this moment.
+        for name in _names():
+            (fresh / name).rename(target / name)
+        target.chmod(0o755)
+        fresh.rmdir()
+        fs.sync_directory(target)
+    else:
+        fresh.rename(target)
+        fs.sync_directory(target.parent)
 
 
 def prune_programs(paths: VoltPaths, units: Iterable[str]) -> None:
@@ -62,22 +95,33 @@ def _folder(paths: VoltPaths) -> Path:
     return paths.lib / "libexec"
 
 
+def _names() -> tuple[str, ...]:
+    return PROGRAMS if have_programs() else SCRIPTS
+
+
 def _source(name: str) -> Path:
-    path = native.program(name)
-    if path is None:
-        raise FileNotFoundError(f"this installation has no program '{name}'")
-    return path
+    return native.program(name) or _SCRIPTS / name
+
+
+def _size(name: str) -> int:
+    return _source(name).stat().st_size
 
 
 def _digest() -> str:
+    stats = {name: _source(name).stat() for name in _names()}
+    return _digest_of(tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()))
+
+
+@functools.lru_cache(maxsize=1)
+def _digest_of(_versions: tuple[tuple[str, int, int, int], ...]) -> str:
     total = hashlib.sha256()
-    for name in PROGRAMS:
+    for name in _names():
         total.update(hashlib.sha256(_source(name).read_bytes()).digest())
     return total.hexdigest()[:_DIGEST_LENGTH]
 
 
 def _sync(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder, folder.parent):
+    for path in (*folder.iterdir(), folder):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

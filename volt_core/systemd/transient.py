@@ -89,6 +89,7 @@ _KEYS: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
 # Keys that may be assigned more than once.
 _LISTS: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "ExecStart": ("ExecStart", "a(sasb)", _exec),
+    "ExecStop": ("ExecStop", "a(sasb)", _exec),
     "ExecStopPost": ("ExecStopPost", "a(sasb)", _exec),
     "LogExtraFields": ("LogExtraFields", "aay", lambda value: [_plain(value).encode()]),
     "DeviceAllow": ("DeviceAllow", "a(ss)", lambda value: [tuple(value.split(" ", 1))]),

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+import volt_core
 from volt_core import fs
 from volt_core.api import Volt
 from volt_core.contracts import BackendContext
+from volt_core.models.workload import Kind
 from volt_core.paths import VoltPaths
 from volt_core.testing.census import Census, take_census
 from volt_core.testing.command import Command
 from volt_core.testing.fakes import MemoryStore
+from volt_core.testing.hosts.pool import DEBIAN
 from volt_core.testing.workbench import BackendKit, Workbench
 from volt_nspawn.backend import NspawnBackend
-from volt_nspawn.names import unit_name
+from volt_nspawn.install import SETTINGS_FOLDER
+from volt_nspawn.names import machine_name, unit_name, unit_pattern
 
 
 @pytest.fixture
@@ -170,3 +181,90 @@ def _changes(before: Census, after: Census) -> dict[str, set[str]]:
 
 def _is_unfinished(name: str) -> bool:
     return "/lib/cas/" in name and name.endswith(".tmp")
+
+
+class Instance:
+    """An instance of its own with the real store; ``volt`` is run in it as a process, with `env` beside its own."""
+
+    def __init__(self, root: Path, env: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self._env = {**os.environ, **(env or {})}
+        self.paths = VoltPaths.below(root)
+
+    def argv(self, *words: str) -> list[str]:
+        """Return the command line of ``volt``."""
+        return [sys.executable, "-P", "-m", "volt_core", "--root", str(self.root), *words]
+
+    def process(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run ``volt``."""
+        argv = self.argv(*words)
+        return subprocess.run(argv, input=stdin, capture_output=True, timeout=120, check=False, env=self._env)
+
+    def __call__(self, *words: str) -> str:
+        """Run ``volt``, insist on success, and return what it printed."""
+        done = self.process(*words)
+        assert done.returncode == 0, (words, done)
+        return done.stdout.decode().removesuffix("\n")
+
+    def state(self, name: str) -> dict[str, Any]:
+        """Return what ``volt inspect`` says of the state of a container."""
+        state: dict[str, Any] = json.loads(self("inspect", name))["items"][0]["state"]
+        return state
+
+    def unit(self, name: str) -> str:
+        """Return the name of a container's unit."""
+        return unit_name(self.paths, name)
+
+    def machine(self, name: str) -> str:
+        """Return the name that machined has for a container."""
+        return machine_name(self.paths, name)
+
+    def folder(self, name: str) -> Path:
+        """Return a container's folder."""
+        return self.paths.workload(Kind.CONTAINER, name)
+
+    def census(self) -> Census:
+        """Count what its containers may leave on the host."""
+        run = Path("/run/systemd")
+        places = (Path("/etc/systemd/system"), SETTINGS_FOLDER, run / "nspawn", run / "machines", run / "transient")
+        mine = (self.paths.workloads(Kind.CONTAINER), self.paths.run, *(place for place in places if place.is_dir()))
+        # Loop devices are the machine's: others have theirs at the same time.
+        return msgspec.structs.replace(take_census(cgroups=[unit_pattern(self.paths)], folders=mine), loops=frozenset())
+
+    def clear(self) -> None:
+        """Remove its containers."""
+        if names := self("ps", "--all", "--quiet").split():
+            self("delete", "--force", *names)
+
+
+@pytest.fixture(scope="session")
+def _shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    # An overlay cannot lie on another one, and a Debian is much for a file system in memory.
+    root = Path(tempfile.mkdtemp(prefix="tests-", dir="/var/lib/volt"))
+    Volt(root).images.import_(DEBIAN, "debian")
+    yield Instance(root)
+    fs.remove_tree(root)
+
+
+@pytest.fixture
+def instance(_shared_instance: Instance) -> Iterator[Instance]:
+    """An instance with the image ``debian``, which boots; without containers."""
+    yield _shared_instance
+    _shared_instance.clear()
+
+
+@pytest.fixture(scope="session")
+def _scripted_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This installation's core as a build without a compiler would have made it, to be found before it."""
+    folder = tmp_path_factory.mktemp("scripted")
+    programs = shutil.ignore_patterns("_bin", "_native*")
+    shutil.copytree(Path(volt_core.__file__).parent, folder / "volt_core", ignore=programs)
+    return folder
+
+
+@pytest.fixture
+def scripted(instance: Instance, _scripted_installation: Path, busybox_root: Path) -> Instance:
+    """The instance, with Volt as it is without a compiler, and with the image ``busybox`` too."""
+    without = Instance(instance.root, {"PYTHONPATH": str(_scripted_installation)})
+    without("image", "import", str(busybox_root), "busybox")
+    return without

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,11 @@ def test_a_report_of_anything_is_a_run_whose_end_nobody_saw(tmp_path: Path, text
 
 
 def test_only_the_first_line_tells_of_the_beginning(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text(f"begin 5 {ID}\npid 2\nbegin 7 {OTHER}\n")
+    now = time.time_ns()
+    (tmp_path / "run").write_text(f"begin {now} {ID}\npid 2\nbegin 7 {OTHER}\n")
     outcome = status.last_outcome(tmp_path)
     assert outcome is not None
-    assert (outcome.result, outcome.started, outcome.invocation) == ("lost", 5, ID)
+    assert (outcome.result, outcome.started, outcome.invocation) == ("lost", now, ID)
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

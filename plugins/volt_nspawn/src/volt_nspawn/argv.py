@@ -6,20 +6,27 @@ import os
 from collections.abc import Sequence
 
 from volt_core.models.mount import Mount
+from volt_nspawn import fallback
 from volt_nspawn.plan import ContainerPlan
 
 INIT_PATH = "/run/volt/init"
 """Where the container sees ``init``: in a tmpfs that nspawn mounts, so nothing is left in the root."""
 NSPAWN = "/usr/bin/systemd-nspawn"
+_OS_RELEASE = "/usr/lib/os-release"
+"""Without it, or the one in /etc that goes before it, nspawn boots no tree."""
 
 
 def build_start_argv(plan: ContainerPlan) -> list[str]:
     """Build ExecStart=: rootfs, which becomes systemd-nspawn, which runs init, which runs the command."""
+    if plan.scripted:
+        return [*fallback.build_start_argv(plan), *build_nspawn_argv(plan), *plan.command]
     return [*_rootfs(plan), "--", *build_nspawn_argv(plan), *_payload(plan)]
 
 
 def build_end_argv(plan: ContainerPlan) -> list[str]:
     """Build ExecStopPost=, which keeps how the run ended."""
+    if plan.scripted:
+        return fallback.build_end_argv(plan)
     return [str(plan.programs / "outcome"), "--folder", str(plan.folder), *(["--boot"] if plan.boot else [])]
 
 
@@ -41,6 +48,7 @@ def build_nspawn_argv(plan: ContainerPlan) -> list[str]:
     ]
     argv += ["--boot"] if plan.boot else []
     argv += ["--notify-ready=yes"] if plan.notifies else []
+    argv += [f"--setenv={name}" for name in plan.passed]
     argv += ["--private-network"] if plan.private_network else []
     argv += ["--read-only"] if plan.read_only else []
     if plan.privileged:
@@ -49,8 +57,11 @@ def build_nspawn_argv(plan: ContainerPlan) -> list[str]:
         argv.append(f"--drop-capability={','.join(plan.drop_capabilities)}")
     argv += [] if plan.privileged or plan.boot else ["--no-new-privileges=yes"]
     argv += [_bind(mount) for mount in plan.mounts]
-    argv += [] if plan.boot else [_bind(Mount(source=str(plan.programs / "init"), target=INIT_PATH, read_only=True))]
-    return argv
+    if plan.boot:
+        return argv
+    if plan.scripted:
+        return [*argv, *fallback.build_stub_options(plan)]
+    return [*argv, _bind(Mount(source=str(plan.programs / "init"), target=INIT_PATH, read_only=True))]
 
 
 def escape_bind(path: str) -> str:
@@ -70,7 +81,7 @@ def _rootfs(plan: ContainerPlan) -> list[str]:
         # nspawn makes missing targets itself, but not in a root that is read-only.
         argv += ["--directory" if _is_directory(mount) else "--file", mount.target]
     if plan.boot:
-        return [*argv, "--boot"]
+        return [*argv, "--file", _OS_RELEASE, "--boot"]
     for variable in plan.defaults:
         argv += ["--default", variable]
     return [*argv, *(["--tty"] if plan.tty else [])]
@@ -82,5 +93,5 @@ def _is_directory(mount: Mount) -> bool:
 
 def _payload(plan: ContainerPlan) -> Sequence[str]:
     if plan.boot:
-        return ()
+        return plan.command
     return (INIT_PATH, "--handed", "--workdir", plan.working_dir, "--user", plan.user, "--", *plan.command)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from signal import SIGKILL
 from typing import ClassVar
 
 from volt_core import fs, processes
@@ -27,29 +29,36 @@ from volt_core.contracts import (
     StatsSample,
     Streams,
 )
-from volt_core.errors import CapabilityMissing, TimedOut, WrongState
+from volt_core.errors import BackendError, CapabilityMissing, TimedOut, WrongState
 from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
-from volt_core.models.workload import Kind, Workload, WorkloadStatus
-from volt_core.systemd.bus import JobFailed, Systemd
+from volt_core.models.workload import ContainerSpec, Kind, Workload, WorkloadStatus
+from volt_core.systemd.bus import JobFailed, Systemd, Whom
 from volt_core.systemd.journal import read_journal
-from volt_core.systemd.libexec import install_programs
+from volt_core.systemd.libexec import have_programs, install_programs
 from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
-from volt_nspawn import install, probe, status
-from volt_nspawn.attach import forwarded, offered
+from volt_nspawn import fallback, install, probe, status
+from volt_nspawn.argv import NSPAWN
+from volt_nspawn.attach import offered
+from volt_nspawn.console import power_switch, shown_console
 from volt_nspawn.enter import enter
+from volt_nspawn.environment import withheld_note
 from volt_nspawn.failure import start_error
 from volt_nspawn.names import unit_name, unit_pattern
-from volt_nspawn.plan import attach_socket, plan_container, spec_of
+from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.relay import Relay
 from volt_nspawn.unit import build_unit
 
-_START_SECONDS = 120.0
+_ANSWER_SECONDS = 30.0
+"""In which systemd ends a job whose time is over."""
+_LOCK_SECONDS = 300.0
 _KILL_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 2.0
+"""For what a start that failed has said."""
 _START_LOCK = ".start"
-_UNIT_GONE = "stale: its unit is missing or old, and is rendered anew at the next start"
 
 
 class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart, Privileged, Network, PastLogs):
@@ -69,6 +78,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             raise CapabilityMissing(f"Cannot create '{workload.name}': backend 'nspawn' publishes no ports yet")
         plan = plan_container(workload, self.paths, self.store)
         install.make_directories(plan)
+        self._prepare(plan, spec)
         if not workload.auto_remove:
             install.install(plan, self.paths)
             if plan.restart.with_host:
@@ -80,16 +90,24 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             self._start(systemd, workload)
 
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
+        if spec_of(workload).boot:
+            return self._run_console(workload, streams, started)
+        if not have_programs():
+            started()
+            raise fallback.refusal(f"run '{workload.name}' in the foreground")
         unit = self._unit(workload)
-        with Systemd() as systemd:
+        with Systemd() as systemd, Relay(streams, outlives_terminal=True) as relay:
             try:
-                with offered(streams, attach_socket(self.paths, workload.name)):
+                with offered(relay, streams, attach_socket(self.paths, workload.name)):
                     invocation = self._start(systemd, workload)
+            except BackendError:
+                relay.finish(_LAST_WORDS_SECONDS)
+                raise
             finally:
                 started()
-            leader = find_leader(systemd.show(unit).main_pid)
-            with forwarded(streams, leader):
-                systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.attend(find_leader(systemd.show(unit).main_pid))
+            systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.finish()
         return self._outcome(workload, invocation)
 
     def exec(
@@ -104,8 +122,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     ) -> Outcome:
         spec = spec_of(workload)
         state = self._active(workload, "exec in")
+        if not have_programs():
+            raise fallback.refusal(f"exec in '{workload.name}'")
         leader = find_leader(state.main_pid)
-        if leader is None or state.freezer != "running":
+        if leader is None or not _is_up(leader) or state.freezer != "running":
             hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
             raise WrongState(f"Cannot exec in '{workload.name}': it is frozen or not up yet", hint=hint)
         identity = find_identity(Path(f"/proc/{leader}/root"), user or ("" if spec.boot else spec.user))
@@ -130,12 +150,18 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             if state.freezer != "running":
                 # systemd 257 stops no frozen unit, and one killed while it was frozen ended systemd itself.
                 systemd.thaw(unit)
-            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS)
+            whom: Whom = "all" if have_programs() else "main"
+            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS, whom=whom)
 
     def kill(self, workload: Workload, signal: int) -> None:
         pid = self.status(workload).pid
         if pid is None:
             raise WrongState(f"Cannot signal '{workload.name}': it is not running")
+        if spec_of(workload).boot and signal == SIGKILL:
+            # Without its init nspawn ends with 1, which the init might have ended with by itself.
+            with Systemd() as systemd:
+                systemd.kill(self._unit(workload), SIGKILL)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal)
 
@@ -167,7 +193,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             unit = self._unit(workload)
             invocation = systemd.show(unit).invocation
             ended = self._has_ended(workload, invocation)
-            if spec_of(workload).restart.policy != "no":
+            if spec_of(workload).boot or spec_of(workload).restart.policy != "no":
                 # What systemd starts again has not ended for whoever waits: the last run is the one that counts.
                 def ended(state: UnitState) -> bool:
                     nonlocal invocation
@@ -188,7 +214,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def past_logs(
         self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
-        return read_journal([f"_SYSTEMD_INVOCATION_ID={invocation}"], tail=tail, since=since, until=until)
+        matches = [f"_SYSTEMD_INVOCATION_ID={invocation}"]
+        return read_journal(matches, units=unit_pattern(self.paths), tail=tail, since=since, until=until)
 
     def freeze(self, workload: Workload) -> None:
         self._active(workload, "freeze")
@@ -207,6 +234,19 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         tasks = sum(stat.threads for stat in found if stat.alive) if state.tasks is None else state.tasks
         return StatsSample(cpu_ns=state.cpu_ns, memory_bytes=memory, tasks=tasks)
 
+    def _run_console(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
+        """Show what the init and what it starts write to the console, and power off at the caller's signals."""
+        read = functools.partial(read_journal, [f"VOLT_WORKLOAD_ID={workload.id}"], since=time.time_ns())
+        with (
+            shown_console(read, streams.stdout),
+            power_switch(streams.events, lambda seconds: self.stop(workload, seconds), spec_of(workload).stop_timeout),
+        ):
+            try:
+                self.start(workload)
+            finally:
+                started()
+            return self.wait(workload)
+
     def _unit(self, workload: Workload) -> str:
         return unit_name(self.paths, workload.name)
 
@@ -217,7 +257,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         """Start it and return the invocation, by which the run is told from others."""
         # To start what is starting is no error for systemd: both callers would be told that it was they.
         with fs.lock(
-            self._folder(workload) / _START_LOCK, timeout=_START_SECONDS, what=f"the start of '{workload.name}'"
+            self._folder(workload) / _START_LOCK, timeout=_LOCK_SECONDS, what=f"the start of '{workload.name}'"
         ):
             return self._start_alone(systemd, workload)
 
@@ -227,18 +267,20 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             raise WrongState(
                 f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
             )
+        self._prepare(plan, spec_of(workload))
+        timeout = plan.start_timeout + plan.stop_timeout + _ANSWER_SECONDS
         try:
             if workload.auto_remove:
                 install_programs(self.paths)
                 properties = build_properties(build_unit(plan, transient=True))
-                systemd.start_transient(plan.unit, properties, timeout=_START_SECONDS)
+                systemd.start_transient(plan.unit, properties, timeout=timeout)
             else:
                 install.install(plan, self.paths)
                 install.remove_unfinished(self.paths, plan.name)
                 # A start by hand is no restart that counts.
                 systemd.reset_failed(plan.unit)
                 systemd.reload_if_needed([plan.unit])
-                systemd.run_job("StartUnit", plan.unit, timeout=_START_SECONDS)
+                systemd.run_job("StartUnit", plan.unit, timeout=timeout)
         except JobFailed as error:
             raise start_error(plan, error, began) from error
         # It may be over already, and systemd has forgotten it then.
@@ -246,10 +288,16 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         outcome = None if state.is_active else status.last_outcome(plan.folder)
         return outcome.invocation if outcome is not None else state.invocation
 
+    def _prepare(self, plan: ContainerPlan, spec: ContainerSpec) -> None:
+        if plan.scripted:
+            fallback.write_exports(plan.folder, plan.passed, spec.env)
+
     def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)
-        stale = not workload.auto_remove and install.is_stale(folder, self._unit(workload))
-        note, boot = _UNIT_GONE if stale else "", spec_of(workload).boot
+        spec = spec_of(workload)
+        boot = spec.boot
+        note = "" if workload.auto_remove else install.note(self.paths, folder, self._unit(workload))
+        note = note or _standing_note(spec)
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
@@ -272,7 +320,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         def ended(state: UnitState) -> bool:
             if not state.is_active or state.invocation != invocation:
                 return True
-            # Its end may be kept while the unit still counts as active, and so could not be deleted yet.
+            # Kept before the unit is done, and until then nobody can start or delete it.
             return state.active != "deactivating" and status.has_kept(folder, invocation)
 
         return ended
@@ -282,3 +330,20 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         if outcome is None:
             raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
         return outcome
+
+
+def _standing_note(spec: ContainerSpec) -> str:
+    scripted = not have_programs()
+    withheld = withheld_note(spec.env, scripted) if spec.boot or scripted else ""
+    return "; ".join(filter(None, [fallback.NOTE if scripted else "", withheld]))
+
+
+def _is_up(leader: int) -> bool:
+    """Tell whether the first process of a container is its own by now, and confined.
+
+    Until it is executed it is nspawn's, which can do all that root can. With an init that does not tell when it is
+    ready, the unit is active before.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return not os.path.samestat(os.stat(f"/proc/{leader}/exe"), os.stat(NSPAWN))
+    return False

@@ -34,6 +34,8 @@ def start_error(plan: ContainerPlan, error: JobFailed, began: int) -> BackendErr
         reason = error.brief
     elif outcome.reason:
         reason = outcome.reason
+    elif plan.boot:
+        reason = _why_not_up(outcome)
     return BackendError(f"{act}: {reason}", details=_last_words(plan.unit, began), hint=hint)
 
 
@@ -43,6 +45,12 @@ def _outcome_since(plan: ContainerPlan, began: int) -> Outcome | None:
         if outcome is not None and outcome.finished >= began:
             return outcome
     return None
+
+
+def _why_not_up(outcome: Outcome) -> str:
+    if outcome.code is not None:
+        return f"its init ended with {outcome.code} before it was up"
+    return "its init ran out of memory" if outcome.oom else "its init was not up in time"
 
 
 def _last_words(unit: str, since: int) -> str:

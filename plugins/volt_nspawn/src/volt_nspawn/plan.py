@@ -15,12 +15,17 @@ from volt_core.models.resources import Resources
 from volt_core.models.signals import parse_signal, signal_name
 from volt_core.models.workload import ContainerSpec, RestartPolicy, Workload
 from volt_core.paths import VoltPaths
-from volt_core.systemd.libexec import programs_folder
+from volt_core.systemd.libexec import have_programs, programs_folder
+from volt_nspawn import fallback
 from volt_nspawn.capabilities import FOR_COMMANDS, dropped
+from volt_nspawn.environment import passed_names
 from volt_nspawn.names import machine_name, unit_name
 
 _SYSTEMD = (b"usr/lib/systemd/systemd", b"lib/systemd/systemd")
 _INITS = (b"sbin/init", b"usr/sbin/init", *_SYSTEMD)
+_START_SECONDS = 90.0
+_BOOT_SECONDS = 180.0
+"""Longer than what an init waits by itself for what does not come: two minutes for a network."""
 _POWER_OFF_SYSTEMD = "SIGRTMIN+3"
 _POWER_OFF_OTHERS = "SIGUSR2"
 """What busybox takes for poweroff; sysvinit has no signal for it."""
@@ -37,10 +42,12 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     lower: Path
     """The store's linked tree of the image."""
     programs: Path
+    scripted: bool
+    """Whether there are scripts alone, and nspawn's stub is the first process of a command (fallback.py)."""
     attach: Path
     """Socket at which a foreground start waits for the unit."""
     command: tuple[str, ...]
-    """Empty with `boot`."""
+    """With `boot`, what the init gets as arguments."""
     boot: bool
     notifies: bool
     """Whether the first process says when it is ready."""
@@ -49,7 +56,9 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     """UID:GID."""
     defaults: tuple[str, ...]
-    """Variables that the payload has unless its own say otherwise."""
+    """Variables that the payload has unless its own say otherwise; none with `boot`."""
+    passed: tuple[str, ...]
+    """Names of the variables that nspawn is to pass on from its own environment; none where `init` sets them."""
     mounts: tuple[Mount, ...]
     drop_capabilities: tuple[str, ...]
     privileged: bool
@@ -57,10 +66,14 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     private_network: bool
     tty: bool
     stop_signal: str
+    """What systemd-nspawn sends to the first process when it is asked to end."""
+    start_timeout: float
     stop_timeout: float
     restart: RestartPolicy
     resources: Resources
     instance: str = ""
+    asks_with: str = ""
+    """The signal by which the unit itself asks a command to end, before nspawn does; with scripts alone."""
 
 
 def spec_of(workload: Workload) -> ContainerSpec:
@@ -78,8 +91,8 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
     _check(workload, spec, store)
     identity = find_identity(lower, "" if spec.boot else spec.user)
     hostname = spec.hostname or workload.name
-    terminal = ("TERM=xterm",) if spec.tty else ()
-    return ContainerPlan(
+    scripted = not have_programs()
+    plan = ContainerPlan(
         name=workload.name,
         id=workload.id,
         unit=unit_name(paths, workload.name),
@@ -87,14 +100,16 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
         folder=paths.workload(workload.kind, workload.name),
         lower=lower,
         programs=programs_folder(paths),
+        scripted=scripted,
         attach=attach_socket(paths, workload.name),
-        command=() if spec.boot else spec.command,
+        command=_init_arguments(hostname, is_systemd) if spec.boot else spec.command,
         boot=spec.boot,
-        notifies=is_systemd or not spec.boot,
+        notifies=is_systemd or not (spec.boot or scripted),
         hostname=hostname,
         working_dir=spec.working_dir or "/",
         user=f"{identity.uid}:{identity.gid}",
-        defaults=(f"PATH={DEFAULT_PATH}", f"HOME={identity.home}", f"HOSTNAME={hostname}", *terminal),
+        defaults=() if spec.boot else _defaults(hostname, identity.home, spec.tty),
+        passed=tuple(passed_names(spec.env, scripted)) if spec.boot or scripted else (),
         mounts=spec.mounts,
         drop_capabilities=() if spec.boot or spec.privileged else dropped(FOR_COMMANDS),
         privileged=spec.privileged,
@@ -102,16 +117,29 @@ def plan_container(workload: Workload, paths: VoltPaths, store: Store) -> Contai
         private_network=spec.network != "host",
         tty=spec.tty,
         stop_signal=_stop_signal(spec, is_systemd),
+        start_timeout=_BOOT_SECONDS if spec.boot else _START_SECONDS,
         stop_timeout=spec.stop_timeout,
         restart=spec.restart,
         resources=spec.resources,
         instance=paths.instance,
     )
+    if scripted:
+        fallback.check(workload.name, spec, plan.user)
+    return fallback.adapt(plan) if scripted and not spec.boot else plan
 
 
 def attach_socket(paths: VoltPaths, name: str) -> Path:
     """Return where a foreground start of a container waits for its unit."""
     return paths.run / "containers" / name / "attach"
+
+
+def _defaults(hostname: str, home: str, tty: bool) -> tuple[str, ...]:
+    return (f"PATH={DEFAULT_PATH}", f"HOME={home}", f"HOSTNAME={hostname}", *(["TERM=xterm"] if tty else []))
+
+
+def _init_arguments(hostname: str, is_systemd: bool) -> tuple[str, ...]:
+    # systemd would take the name from the image's /etc/hostname; in a container its arguments are the kernel's.
+    return (f"systemd.hostname={hostname}",) if is_systemd else ()
 
 
 def _stop_signal(spec: ContainerSpec, is_systemd: bool) -> str:

@@ -12,11 +12,17 @@ from volt_core import run
 from volt_core.contracts import Probe
 from volt_core.errors import VoltError
 from volt_core.models.extension import Check, Verdict
-from volt_core.systemd.libexec import PROGRAMS, have_programs
+from volt_core.systemd.journal import STORAGE_HINT, Storage, find_storage
+from volt_core.systemd.libexec import have_programs
+from volt_nspawn import fallback
 
 AREA = "nspawn"
 OLDEST = 252
 _SECONDS = 10.0
+_LOST_LOGS = {
+    Storage.VOLATILE: "the journal is kept in memory: logs of containers are lost at a reboot",
+    Storage.NONE: "journald keeps nothing: containers have no logs",
+}
 
 
 @functools.cache
@@ -28,11 +34,6 @@ def probe() -> Probe:
         return Probe.no("only root starts units of the system", "Run it with sudo, or use --backend proot.")
     if run.find_program("systemd-nspawn") is None:
         return Probe.no("systemd-nspawn is not installed", "Install the package systemd-container.")
-    if not have_programs():
-        return Probe.no(
-            f"this installation has not the programs that units call ({', '.join(PROGRAMS)})",
-            "Install gcc and libc6-dev, then reinstall volt-core; or use --backend proot.",
-        )
     try:
         said = run.run(["systemd-nspawn", "--version"], timeout=_SECONDS).stdout.decode("utf-8", "replace")
     except VoltError as error:
@@ -59,3 +60,8 @@ def checks() -> Iterator[Check]:
     found = probe()
     verdict = Verdict.OK if found.available else Verdict.WARNING
     yield Check(area=AREA, what=found.reason or f"containers under {found.version}", verdict=verdict, hint=found.hint)
+    if found.available and not have_programs():
+        for missing in fallback.LOST:
+            yield Check(area=AREA, what=f"without programs: {missing}", verdict=Verdict.WARNING, hint=fallback.HINT)
+    if found.available and (lost := _LOST_LOGS.get(find_storage())):
+        yield Check(area=AREA, what=lost, verdict=Verdict.WARNING, hint=STORAGE_HINT)

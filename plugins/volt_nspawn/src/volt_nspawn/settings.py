@@ -19,6 +19,7 @@ def render_settings(plan: ContainerPlan) -> str:
 def _exec(plan: ContainerPlan) -> list[tuple[str, str]]:
     entries = [
         ("Boot", _word(plan.boot)),
+        *([("ProcessTwo", "yes"), ("WorkingDirectory", plan.working_dir)] if plan.scripted and not plan.boot else []),
         ("Hostname", plan.hostname),
         ("KillSignal", plan.stop_signal),
         ("NotifyReady", _word(plan.notifies)),
@@ -38,7 +39,11 @@ def _files(plan: ContainerPlan) -> list[tuple[str, str]]:
         ("BindReadOnly" if mount.read_only else "Bind", f"{escape_bind(mount.source)}:{escape_bind(mount.target)}")
         for mount in plan.mounts
     ]
-    init = [] if plan.boot else [("BindReadOnly", f"{escape_bind(str(plan.programs / 'init'))}:{INIT_PATH}")]
+    init = (
+        []
+        if plan.boot or plan.scripted
+        else [("BindReadOnly", f"{escape_bind(str(plan.programs / 'init'))}:{INIT_PATH}")]
+    )
     return [("ReadOnly", _word(plan.read_only)), *binds, *init]
 
 

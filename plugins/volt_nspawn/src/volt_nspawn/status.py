@@ -13,12 +13,13 @@ from volt_core.models.workload import Status, WorkloadStatus
 from volt_core.state import StateFile
 from volt_core.systemd.machine import find_leader, find_payload
 from volt_core.systemd.unitstate import UnitState
+from volt_nspawn.fallback import STUB_PAYLOAD
 
 OUTCOMES = StateFile(Outcome)
 _OUTCOME = "outcome.json"
 _RUN = "run"
 _REPORT_SIZE = 64 * 1024
-_BEGIN = re.compile(rb"begin (\d{1,18}) ([0-9a-f]{32})\Z")
+_BEGIN = re.compile(rb"begin (\d{1,19}) ([0-9a-f]{32})\Z")
 _PID = re.compile(rb"pid (\d{1,9})\Z")
 _FROZEN = ("frozen", "freezing")
 
@@ -84,7 +85,8 @@ def payload_pid(folder: Path, unit: UnitState, *, boot: bool) -> int | None:
     leader = find_leader(unit.main_pid)
     if boot or leader is None:
         return leader
-    return next((find_payload(leader, int(match[1])) for line in _report(folder) if (match := _PID.match(line))), None)
+    inner = next((int(match[1]) for line in _report(folder) if (match := _PID.match(line))), STUB_PAYLOAD)
+    return find_payload(leader, inner)
 
 
 def _lost(folder: Path, reason: str) -> Outcome:

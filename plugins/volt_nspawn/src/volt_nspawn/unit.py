@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from volt_core.systemd.journal import CONSOLE_FIELD
 from volt_core.systemd.unitfile import Section, Unit, escape_specifiers, quote_exec
 from volt_core.systemd.units import sign_unit
+from volt_nspawn import fallback
 from volt_nspawn.argv import build_end_argv, build_start_argv
 from volt_nspawn.plan import ContainerPlan
 
@@ -11,7 +13,6 @@ RENDERER = 1
 """Raised whenever what is rendered changes in meaning."""
 _REBOOT = "133"
 _RESTARTS = {"no": "no", "on-failure": "on-failure", "always": "always", "unless-stopped": "always"}
-_START_SECONDS = 90
 # What nspawn needs to set up a container, and what runs in one may use (systemd-nspawn@.service).
 _DEVICES = (
     "/dev/net/tun rwm",
@@ -52,13 +53,14 @@ def _start_limit(plan: ContainerPlan) -> list[tuple[str, str]]:
 def _service(plan: ContainerPlan) -> list[tuple[str, str]]:
     fields = [f"VOLT_CONTAINER={plan.name}", f"VOLT_WORKLOAD_ID={plan.id}"]
     fields += [f"VOLT_INSTANCE={plan.instance}"] if plan.instance else []
+    fields += [CONSOLE_FIELD] if plan.boot else []
     service = [
         ("Type", "notify"),
         ("NotifyAccess", "main"),
         ("Slice", "machine.slice"),
         ("Delegate", "yes"),
         ("KillMode", "mixed"),
-        ("TimeoutStartSec", str(_START_SECONDS)),
+        ("TimeoutStartSec", f"{plan.start_timeout:g}"),
         ("TimeoutStopSec", f"{plan.stop_timeout:g}"),
         ("SyslogIdentifier", f"volt-{plan.name}"),
         ("SyslogLevelPrefix", "no"),
@@ -66,6 +68,7 @@ def _service(plan: ContainerPlan) -> list[tuple[str, str]]:
         ("Restart", _RESTARTS[plan.restart.policy]),
         *([("RestartForceExitStatus", _REBOOT), ("SuccessExitStatus", _REBOOT)] if plan.boot else []),
         ("ExecStart", quote_exec(build_start_argv(plan))),
+        *([("ExecStop", quote_exec(fallback.build_stop_argv(plan)))] if plan.asks_with else []),
         ("ExecStopPost", quote_exec(build_end_argv(plan))),
     ]
     return service + _limits(plan) + _devices(plan)
@@ -81,6 +84,8 @@ def _limits(plan: ContainerPlan) -> list[tuple[str, str]]:
 
 
 def _devices(plan: ContainerPlan) -> list[tuple[str, str]]:
+    # Its lock would outlive it when it is killed. Nobody else sees this root, and a unit runs once.
+    lock = ("Environment", "SYSTEMD_NSPAWN_LOCK=0")
     if plan.privileged:
-        return [("Environment", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes")]
-    return [("DevicePolicy", "closed"), *(("DeviceAllow", device) for device in _DEVICES)]
+        return [lock, ("Environment", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes")]
+    return [lock, ("DevicePolicy", "closed"), *(("DeviceAllow", device) for device in _DEVICES)]
