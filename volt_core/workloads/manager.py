@@ -280,13 +280,16 @@ class Workloads:
 
         Those that have ended and asked to be removed are: no process of Volt's waits for that moment.
         """
+        return self._survey(lambda workload: True)
+
+    def _survey(self, wanted: Callable[[Workload], bool]) -> Survey:
         by_backend: dict[str, list[Workload]] = {}
         damaged = []
         for found in self._folders.read_all():
-            if isinstance(found, Workload):
-                by_backend.setdefault(found.backend, []).append(found)
-            else:
+            if not isinstance(found, Workload):
                 damaged.append(found)
+            elif wanted(found):
+                by_backend.setdefault(found.backend, []).append(found)
         listed = []
         for name, workloads in by_backend.items():
             listed += self._statuses(name, workloads)
@@ -321,7 +324,8 @@ class Workloads:
     def sweep(self) -> None:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed."""
         self._cleanup.sweep()
-        self.survey()
+        # Of the others nobody asks here how they are: that would make a create slower with each one that runs.
+        self._survey(lambda workload: workload.auto_remove)
 
     def _pin(self, workload: Workload) -> None:
         if isinstance(workload.spec, ContainerSpec | VmSpec):
