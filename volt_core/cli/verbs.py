@@ -29,9 +29,15 @@ Timeout = Annotated[
 
 
 def start(ctx: typer.Context, names: Names) -> None:
-    """Start workloads."""
+    """Start workloads, several at a time."""
+    from volt_core.cli.at_once import begin_all
+
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.start(name))
+    if len(names) == 1:
+        _each(names, lambda name: workloads.start(name))
+        return
+    begun = iter(begin_all(names, lambda name: workloads.start(name)))
+    _each(names, lambda name: next(begun).result())
 
 
 def stop(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
