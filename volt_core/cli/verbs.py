@@ -30,12 +30,12 @@ Timeout = Annotated[
 
 def start(ctx: typer.Context, names: Names) -> None:
     """Start workloads, several at a time."""
-    from volt_core.cli.at_once import begin_all
-
     workloads = volt_of(ctx).workloads
     if len(names) == 1:
         _each(names, lambda name: workloads.start(name))
         return
+    from volt_core.cli.at_once import begin_all
+
     begun = iter(begin_all(names, lambda name: workloads.start(name)))
     _each(names, lambda name: next(begun).result())
 
