@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
+from volt_core.cli import plain
 from volt_core.cli.exits import Failures
 from volt_core.cli.options import seconds
 from volt_core.cli.render import moment
@@ -30,26 +30,19 @@ Timeout = Annotated[
 
 def start(ctx: typer.Context, names: Names) -> None:
     """Start workloads, several at a time."""
-    workloads = volt_of(ctx).workloads
-    if len(names) == 1:
-        _each(names, lambda name: workloads.start(name))
-        return
-    from volt_core.cli.at_once import begin_all
-
-    begun = iter(begin_all(names, lambda name: workloads.start(name)))
-    _each(names, lambda name: next(begun).result())
+    plain.start(volt_of(ctx).workloads, names)
 
 
 def stop(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads: send the stop signal, and kill what is left after the timeout."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.stop(name, timeout))
+    plain.each(names, lambda name: workloads.stop(name, timeout))
 
 
 def restart(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads, then start them."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.restart(name, timeout))
+    plain.each(names, lambda name: workloads.restart(name, timeout))
 
 
 def kill(
@@ -60,7 +53,7 @@ def kill(
     """Send a signal to the first process of workloads."""
     number = parse_signal(signal)
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.kill(name, number))
+    plain.each(names, lambda name: workloads.kill(name, number))
 
 
 def delete(
@@ -70,19 +63,19 @@ def delete(
 ) -> None:
     """Delete workloads with everything they wrote."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.delete(name, force=force))
+    plain.each(names, lambda name: workloads.delete(name, force=force))
 
 
 def freeze(ctx: typer.Context, names: Names) -> None:
     """Suspend all processes of workloads."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.freeze(name))
+    plain.each(names, lambda name: workloads.freeze(name))
 
 
 def thaw(ctx: typer.Context, names: Names) -> None:
     """Resume frozen workloads."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.thaw(name))
+    plain.each(names, lambda name: workloads.thaw(name))
 
 
 def wait(
@@ -94,7 +87,7 @@ def wait(
 ) -> None:
     """Wait until workloads end, and print their exit codes."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.wait(name, timeout).exit_status)
+    plain.each(names, lambda name: workloads.wait(name, timeout).exit_status)
 
 
 def logs(
@@ -122,16 +115,6 @@ def logs(
         with failures.collect():
             for record in workloads.logs(name, follow=follow, tail=tail, since=earliest):
                 _write_record(record, name if len(names) > 1 else "", timestamps=timestamps, as_json=as_json)
-    failures.leave()
-
-
-def _each(names: Sequence[str], act: Callable[[str], int | None]) -> None:
-    """Act on each name and print what came out, or the name; one that fails does not keep the others."""
-    failures = Failures()
-    for name in names:
-        with failures.collect():
-            result = act(name)
-            print(name if result is None else result, flush=True)
     failures.leave()
 
 
