@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -100,6 +99,8 @@ class Workloads:
         auto_remove: bool = False,
     ) -> Workload:
         """Create a workload; when this raises, nothing of it is left."""
+        import uuid  # brings 'platform', for a create alone
+
         check_name(name)
         chosen = self.choose_backend(kind, backend)
         require_facets(self._plugins, chosen, spec)
