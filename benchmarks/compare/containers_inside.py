@@ -33,7 +33,6 @@ MANY = 50
 START_FACTOR, START_MS = 1.5, 120
 RUN_MS, RUN_AIM_MS = 300, 180
 _READY_SECONDS = 20.0
-_HEADER = ("what", "by hand, ms", "Volt, ms", "Volt / hand", "Volt - hand, ms", "target")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,10 +90,10 @@ class Bench:
 
     def print_table(self) -> None:
         """Print a line for each comparison."""
-        print_table(_HEADER, self._rows())
+        print_table(header("hand"), self._rows())
 
     def print_breakdown(self) -> None:
-        """Print where the time of a run goes, and what of it plain nspawn needs as well."""
+        """Print where the time of a run goes."""
         rounds = [phases() for _ in range(self._rounds + 1)][1:]
         print()
         print_table(
@@ -112,7 +111,7 @@ class Bench:
         # leaves out work that Volt does.
         words = [*podman, "run", "--rm", "--network=none", "--cgroups=disabled", SMALL, "true"]
         pairs = run_pairs(lambda: run_timed(words), self._volt("run", "--rm", SMALL, "true"), self._rounds)
-        print_table(("what", "podman, ms", *_HEADER[2:]), [row("`run --rm IMAGE true`", pairs, "-")])
+        print_table(header("podman"), [row("`run --rm IMAGE true`", pairs, "-")])
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         pairs = run_pairs(self._start_by_hand, self._start, self._rounds)
@@ -233,6 +232,12 @@ def phases() -> dict[str, float]:
     return found
 
 
+def header(yardstick: str) -> tuple[str, ...]:
+    """Return the first line of the table."""
+    both = f"Volt / {yardstick}", f"Volt - {yardstick}, ms"
+    return ("what", f"{yardstick}, ms", "Volt, ms", *both, "CPU of `volt`, ms", "target")
+
+
 def row(label: str, pairs: Sequence[Pair], target: str) -> tuple[str, ...]:
     """Return a line of the table."""
     return (
@@ -241,6 +246,7 @@ def row(label: str, pairs: Sequence[Pair], target: str) -> tuple[str, ...]:
         milliseconds(second.wall for _, second in pairs),
         str(Spread.of(second.wall / first.wall for first, second in pairs)),
         milliseconds(second.wall - first.wall for first, second in pairs),
+        milliseconds(second.cpu for _, second in pairs),
         target,
     )
 
