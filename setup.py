@@ -20,7 +20,7 @@ from setuptools.errors import BaseError, CCompilerError
 
 MODE = os.environ.get("VOLT_BUILD_NATIVE", "")
 PROGRAMS = {
-    "enter": ["enter.c", "command.c", "pump.c", "session.c"],
+    "enter": ["enter.c", "command.c", "confinement.c", "pump.c", "session.c"],
     "guard": ["guard.c"],
     "init": ["init.c", "command.c", "pump.c", "session.c"],
     "outcome": ["outcome.c"],

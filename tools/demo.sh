@@ -1,13 +1,13 @@
 #!/bin/sh
 # Volt's main job, step by step, on a real image: ./dev demo [--image FILE] [--clean]
-# Keeps its state in a root of its own, so that it never meets the Volt of this host.
+# Keeps its state in a root of its own, so that it never meets the Volt of this host. VOLT names the command to show.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 
 export VOLT_ROOT="${XDG_CACHE_HOME:-$HOME/.cache}/volt-demo"
 MARK=$VOLT_ROOT/.made-by-volt-demo
-VOLT=$PWD/.venv/bin/volt
+VOLT=${VOLT:-$PWD/.venv/bin/volt}
 image_file='' clean='' number=0
 
 while [ $# -gt 0 ]; do
@@ -104,6 +104,15 @@ run ps
 
 title "What it wrote"
 run logs demo-web
+
+if [ "$(volt info | sed -n 's/^backend: *//p')" = nspawn ]; then
+    title "The two share each file, which the inode numbers show: nothing was copied"
+    shared="/usr/bin/bash /usr/bin/dpkg /etc/debian_version"
+    # shellcheck disable=SC2086 # a list
+    run exec demo-web ls -i $shared
+    # shellcheck disable=SC2086
+    run exec demo-db ls -i $shared
+fi
 
 title "What the store holds: each file of the image once"
 run cas status

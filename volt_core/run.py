@@ -40,6 +40,7 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Debian packages of programs whose package has another name.
 _PACKAGES = {
     "systemd-nspawn": "systemd-container",
+    "journalctl": "systemd",
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "nft": "nftables",

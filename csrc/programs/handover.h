@@ -12,29 +12,29 @@
 enum {
         HANDED_REPORT = 3,      /* the file `run` of the container's folder; lines as in command.h */
         HANDED_ENVIRONMENT,     /* a memfd: a line of settings and NAME=VALUE..., each ended by a null byte */
-        HANDED_LOG_OUT,         /* journal streams, where somebody is attached: standard output has another reader then */
+        /* Where somebody is attached: without him the journal is standard output and standard error. */
+        HANDED_LOG_OUT,         /* streams of the journal */
         HANDED_LOG_ERR,
+        HANDED_CALLER,          /* the connection to him (session.h) */
 };
 
 struct handed_settings {
         bool attached;
         bool terminal;
-        bool has_stdin;
         unsigned short rows, columns;
         const char *notify_socket;
 };
 
-#define HANDED_FORMAT "attached=%d tty=%d stdin=%d size=%hux%hu"
+#define HANDED_FORMAT "attached=%d tty=%d size=%hux%hu"
 
 static inline int parse_handed_settings(const char *text, struct handed_settings *ret) {
         struct handed_settings s = {};
-        int attached, terminal, has_stdin;
+        int attached, terminal;
 
-        if (sscanf(text, HANDED_FORMAT, &attached, &terminal, &has_stdin, &s.rows, &s.columns) != 5)
+        if (sscanf(text, HANDED_FORMAT, &attached, &terminal, &s.rows, &s.columns) != 4)
                 return -1;
         s.attached = attached;
         s.terminal = terminal;
-        s.has_stdin = has_stdin;
         *ret = s;
         return 0;
 }

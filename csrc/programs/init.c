@@ -13,8 +13,8 @@
  * between, as LD_PRELOAD does, and for what is meant for those alone. Others can see it, so it is not for secrets.
  *
  * --handed is for PID 1 of a container of systemd-nspawn. Descriptors, settings and environment come from `rootfs`
- * (handover.h); READY=1 is sent once CMD was executed; all signals that can be caught are passed on, and the output is
- * copied where somebody is attached or CMD has a terminal.
+ * (handover.h); READY=1 is sent once CMD was executed. CMD gets pipes, or a terminal, whose content is copied to the
+ * journal and to whoever is attached: a stream of the journal is a socket, which nobody can open as /dev/stdout.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,7 @@ struct options {
 };
 
 /* Too large for a stack that a static program may have to share with nothing else. */
-static struct session session = { .signal_fd = -1, .master = -1 };
+static struct session session = NO_SESSION;
 static struct options options = { .report_fd = -1, .command.streams = { -1, -1, -1 } };
 
 static int usage(const char *problem) {
@@ -139,31 +139,20 @@ static void notify_ready(const char *path) {
                 (void) !sendto(fd, message, sizeof message - 1, MSG_NOSIGNAL, (struct sockaddr *) &address, sizeof address);
 }
 
-/* Pipes, so that what the payload writes reaches the journal as well as whoever is attached. */
-static int give_pipes(struct session *s, struct command *command) {
-        for (int stream = STDOUT_FILENO; stream <= STDERR_FILENO; stream++) {
-                int fds[2];
-
-                if (pipe2(fds, O_CLOEXEC) < 0)
-                        return -errno;
-                if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
-                        return -errno;
-                command->streams[stream] = fds[1];
-                add_flow(s, fds[0], stream, stream == STDOUT_FILENO ? HANDED_LOG_OUT : HANDED_LOG_ERR)->ends_with_reader = true;
-        }
-        return 0;
-}
-
 static int give_streams(struct session *s, struct command *command, const struct handed_settings *settings) {
+        static const int handed[] = { HANDED_LOG_OUT, HANDED_LOG_ERR }, own[] = { STDOUT_FILENO, STDERR_FILENO };
+        const int *logs = settings->attached ? handed : own;
+
+        if (settings->attached)
+                s->caller_fd = HANDED_CALLER;
         if (settings->terminal)
-                return give_terminal(s, command, settings->rows, settings->columns, settings->attached && settings->has_stdin,
-                                     settings->attached ? HANDED_LOG_OUT : -1);
-        if (!settings->has_stdin) {
+                return give_terminal(s, command, settings->rows, settings->columns, logs[0]);
+        if (!settings->attached) {
                 command->streams[0] = open("/dev/null", O_RDONLY|O_CLOEXEC);
                 if (command->streams[0] < 0)
                         return -errno;
         }
-        return settings->attached ? give_pipes(s, command) : 0;
+        return give_pipes(s, command, logs);
 }
 
 /* PR_SET_PDEATHSIG says nothing of a parent that died before the call; its end of the status pipe does. */
@@ -181,7 +170,7 @@ static int set_cloexec(int first, int last) {
 }
 
 int main(int argc, char **argv) {
-        struct handed_settings settings = { .has_stdin = true };
+        struct handed_settings settings = {};
         int code, r;
 
         (void) argc;
@@ -194,7 +183,7 @@ int main(int argc, char **argv) {
                 if (r >= 0)
                         r = set_cloexec(HANDED_REPORT, HANDED_REPORT);
                 if (r >= 0 && settings.attached)
-                        r = set_cloexec(HANDED_LOG_OUT, HANDED_LOG_ERR);
+                        r = set_cloexec(HANDED_LOG_OUT, HANDED_CALLER);
                 if (r < 0)
                         return usage("nothing was handed over");
         } else if (set_cloexec(options.report_fd, options.report_fd) < 0)
@@ -218,7 +207,7 @@ int main(int argc, char **argv) {
         if (code != 0)
                 return code;
         if (options.handed) {
-                close_streams(&options.command);
+                close_streams(&session, &options.command);
                 notify_ready(settings.notify_socket);
         }
         return supervise(&session);

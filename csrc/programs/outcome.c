@@ -27,7 +27,10 @@
 #define RESULT "outcome.json"
 #define TEMPORARY ".outcome.json.new"
 
-enum { REPORT_MAX = 64 * 1024, JSON_MAX = 4096, REASON_MAX = 512, ID_LENGTH = 32 };
+enum { REPORT_MAX = 64 * 1024, LINE_MAX_LENGTH = 255, JSON_MAX = 4096, REASON_MAX = 512, ID_LENGTH = 32 };
+
+/* Codes of a command that was not executed (command.h). */
+enum { FIRST_FAILURE = 125, LAST_FAILURE = 127 };
 
 enum kind { LOST, EXITED, SIGNALED, NOT_STARTED };
 
@@ -35,9 +38,7 @@ struct ending {
         enum kind kind;
         bool begun;             /* nspawn was to be executed */
         bool ran;               /* the payload was */
-        bool has_code;
-        int code;
-        int signal;
+        int number;             /* the code, -1 if there is none; of SIGNALED the signal */
         bool core_dumped;
         bool oom;
         char reason[REASON_MAX];
@@ -69,8 +70,100 @@ static int64_t now(void) {
         return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Reads what init reported. A container may not put anything else in its place, but then a hand may. */
-static int read_report(int folder_fd, char *ret, size_t size) {
+/* A number of plain digits, and the text behind it. */
+static bool take_number(const char **at, int64_t min, int64_t max, int64_t *ret) {
+        int64_t number;
+        char *end;
+
+        if (**at < '0' || **at > '9')
+                return false;
+        errno = 0;
+        number = strtoll(*at, &end, 10);
+        if (errno != 0 || number < min || number > max)
+                return false;
+        *at = end;
+        *ret = number;
+        return true;
+}
+
+static bool take_word(const char **at, const char *word) {
+        size_t length = strlen(word);
+
+        if (strncmp(*at, word, length) != 0)
+                return false;
+        *at += length;
+        return true;
+}
+
+static bool is_invocation(const char *text) {
+        return strlen(text) == ID_LENGTH && strspn(text, "0123456789abcdef") == ID_LENGTH;
+}
+
+static void read_begin(const char *line, struct ending *e) {
+        int64_t started;
+
+        if (!take_word(&line, "begin ") || !take_number(&line, 0, INT64_MAX, &started) || *line != ' ')
+                return;
+        e->begun = true;
+        e->started = started <= e->finished ? started : 0;
+        if (is_invocation(line + 1))
+                memcpy(e->invocation, line + 1, ID_LENGTH);
+}
+
+/* The lines of command.h and nothing else: root in the container has the file open, and may write what it likes. */
+static void read_line(const char *line, struct ending *e) {
+        int64_t number, error;
+
+        if (take_word(&line, "pid ")) {
+                if (take_number(&line, 1, INT_MAX, &number) && *line == 0)
+                        e->ran = true;
+        } else if (take_word(&line, "exit ")) {
+                if (take_number(&line, 0, UINT8_MAX, &number) && *line == 0) {
+                        e->kind = EXITED;
+                        e->number = (int) number;
+                        e->reason[0] = 0;
+                }
+        } else if (take_word(&line, "signal ")) {
+                if (take_number(&line, 1, NSIG - 1, &number) && (strcmp(line, " core") == 0 || strcmp(line, " nocore") == 0)) {
+                        e->kind = SIGNALED;
+                        e->number = (int) number;
+                        e->reason[0] = 0;
+                        e->core_dumped = strcmp(line, " core") == 0;
+                }
+        } else if (take_word(&line, "fail "))
+                if (take_number(&line, FIRST_FAILURE, LAST_FAILURE, &number) && take_word(&line, " ") &&
+                    take_number(&line, 0, INT_MAX, &error) && take_word(&line, " ")) {
+                        e->kind = NOT_STARTED;
+                        e->number = (int) number;
+                        (void) snprintf(e->reason, sizeof e->reason, "%s", line);
+                }
+}
+
+/* The last end counts: what the container wrote into the file before is none. */
+static void read_lines(char *text, struct ending *e) {
+        const char *line;
+
+        while ((line = strsep(&text, "\n")))
+                if (text && strlen(line) <= LINE_MAX_LENGTH)    /* only what a line feed ends is whole */
+                        read_line(line, e);
+}
+
+static ssize_t read_text(int fd, char *ret, size_t size, off_t offset) {
+        ssize_t n = RETRY_EINTR(pread(fd, ret, size - 1, offset));
+
+        if (n < 0)
+                return -errno;
+        for (ssize_t i = 0; i < n; i++)
+                if (ret[i] == 0)
+                        ret[i] = '?';
+        ret[n] = 0;
+        return n;
+}
+
+/* Reads what init reported: how it began, and the last lines. A container may not put anything else in the place of the
+ * file, but then a hand may. */
+static int read_report(int folder_fd, struct ending *e) {
+        static char text[REPORT_MAX + 1];
         _cleanup_close_ int fd = -1;
         struct stat st;
         ssize_t n;
@@ -82,43 +175,18 @@ static int read_report(int folder_fd, char *ret, size_t size) {
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return -EINVAL;
-        n = RETRY_EINTR(pread(fd, ret, size - 1, 0));
+        n = read_text(fd, text, LINE_MAX_LENGTH + 1, 0);
         if (n < 0)
-                return -errno;
-        ret[n] = 0;
+                return (int) n;
+        text[strcspn(text, "\n")] = 0;
+        read_begin(text, e);
+        n = read_text(fd, text, sizeof text, st.st_size > REPORT_MAX ? st.st_size - REPORT_MAX : 0);
+        if (n < 0)
+                return (int) n;
+        /* Only something that ran can have written so much. */
+        e->ran = st.st_size > REPORT_MAX;
+        read_lines(text, e);
         return 0;
-}
-
-static void read_line(const char *line, struct ending *e) {
-        int code, number, error, at = 0;
-        char core[8];
-
-        if (sscanf(line, "begin %ld %32[0-9a-f]", &e->started, e->invocation) >= 1)
-                e->begun = true;
-        else if (strncmp(line, "pid ", strlen("pid ")) == 0)
-                e->ran = true;
-        else if (sscanf(line, "exit %d", &code) == 1) {
-                e->kind = EXITED;
-                e->has_code = true;
-                e->code = code;
-        } else if (sscanf(line, "signal %d %7s", &number, core) == 2) {
-                e->kind = SIGNALED;
-                e->signal = number;
-                e->core_dumped = strcmp(core, "core") == 0;
-        } else if (sscanf(line, "fail %d %d %n", &code, &error, &at) == 2 && at > 0) {
-                e->kind = NOT_STARTED;
-                e->has_code = true;
-                e->code = code;
-                (void) snprintf(e->reason, sizeof e->reason, "%s", line + at);
-        }
-}
-
-static void read_lines(char *text, struct ending *e) {
-        char *rest = text;
-        const char *line;
-
-        while ((line = strsep(&rest, "\n")))
-                read_line(line, e);
 }
 
 static int signal_by_name(const char *name) {
@@ -131,32 +199,33 @@ static int signal_by_name(const char *name) {
         return SIGKILL;
 }
 
-/* No report of an end: what killed init killed the payload, unless nspawn never came so far. */
+/* No report of an end: what killed init killed the payload, if there was one. */
 static void conclude(struct ending *e, bool is_boot) {
         bool killed = env_is("EXIT_CODE", "killed") || env_is("EXIT_CODE", "dumped");
         bool in_time = !env_is("SERVICE_RESULT", "timeout") && !env_is("SERVICE_RESULT", "oom-kill") &&
                        !env_is("SERVICE_RESULT", "watchdog");
+        const char *status = env("EXIT_STATUS");
+        int64_t code;
 
         e->oom = env_is("SERVICE_RESULT", "oom-kill");
         if (e->kind != LOST)
                 return;
-        if (killed || !in_time) {
-                e->kind = SIGNALED;
-                e->signal = killed && in_time ? signal_by_name(env("EXIT_STATUS")) : SIGKILL;
-                if (killed && in_time)
-                        (void) snprintf(e->reason, sizeof e->reason, "systemd-nspawn was killed");
-        } else if (is_boot && e->begun && *env("EXIT_STATUS")) {
+        if (is_boot && e->begun)
+                e->ran = true;
+        if (!e->ran) {
+                e->kind = NOT_STARTED;
+                e->number = -1;
+                (void) snprintf(e->reason, sizeof e->reason, "the unit failed: %s, exit status %s",
+                                env("SERVICE_RESULT"), *status ? status : "unknown");
+        } else if (is_boot && !killed && in_time && take_number(&status, 0, UINT8_MAX, &code) && *status == 0) {
                 e->kind = EXITED;
-                e->has_code = true;
-                e->code = atoi(env("EXIT_STATUS"));
-        } else if (e->ran) {
+                e->number = (int) code;
+        } else {
                 /* PID 1 of the container is gone, and took all others with it. */
                 e->kind = SIGNALED;
-                e->signal = SIGKILL;
-        } else {
-                e->kind = NOT_STARTED;
-                (void) snprintf(e->reason, sizeof e->reason, "the unit failed: %s, exit status %s",
-                                env("SERVICE_RESULT"), *env("EXIT_STATUS") ? env("EXIT_STATUS") : "unknown");
+                e->number = killed && in_time ? signal_by_name(status) : SIGKILL;
+                if (killed && in_time)
+                        (void) snprintf(e->reason, sizeof e->reason, "systemd-nspawn was killed");
         }
 }
 
@@ -173,11 +242,11 @@ static void put_escaped(FILE *out, const char *text) {
 
 static void put_ending(FILE *out, const struct ending *e) {
         fputs("{\"schema\":1", out);
-        if (e->has_code)
-                fprintf(out, ",\"code\":%d", e->code);
-        if (e->signal > 0)
-                fprintf(out, ",\"signal\":%d", e->signal);
-        if (e->core_dumped)
+        if (e->kind == SIGNALED)
+                fprintf(out, ",\"signal\":%d", e->number);
+        else if (e->number >= 0)
+                fprintf(out, ",\"code\":%d", e->number);
+        if (e->kind == SIGNALED && e->core_dumped)
                 fputs(",\"core_dumped\":true", out);
         if (e->oom)
                 fputs(",\"oom\":true", out);
@@ -234,8 +303,7 @@ static int keep(int folder_fd, const struct ending *e) {
 }
 
 int main(int argc, char **argv) {
-        static char report[REPORT_MAX];
-        struct ending ending = { .kind = LOST };
+        struct ending ending = { .kind = LOST, .finished = now() };
         _cleanup_close_ int folder_fd = -1;
         bool is_boot = argc == 4 && strcmp(argv[3], "--boot") == 0;
         int r;
@@ -249,16 +317,13 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "outcome: cannot open '%s': %s\n", argv[2], strerror(errno));
                 return 1;
         }
-        r = read_report(folder_fd, report, sizeof report);
+        r = read_report(folder_fd, &ending);
         if (r < 0 && r != -ENOENT)
                 fprintf(stderr, "outcome: cannot read '%s/" RUN "': %s\n", argv[2], strerror(-r));
-        if (r == 0)
-                read_lines(report, &ending);
-        ending.finished = now();
         conclude(&ending, is_boot);
         if (ending.started == 0)
                 ending.started = ending.finished;
-        if (ending.invocation[0] == 0 && strlen(env("INVOCATION_ID")) == ID_LENGTH)
+        if (ending.invocation[0] == 0 && is_invocation(env("INVOCATION_ID")))
                 (void) snprintf(ending.invocation, sizeof ending.invocation, "%s", env("INVOCATION_ID"));
         r = keep(folder_fd, &ending);
         if (r < 0) {

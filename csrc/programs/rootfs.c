@@ -8,7 +8,7 @@
  * 1. The file `run` in the folder says that a run has begun; `init` reports its end there, `outcome` removes it.
  * 2. The root is an overlay above --lower (overlay.h), mounted where only nspawn sees it. What nspawn needs to be there
  *    is made in it: the targets of mounts, and /usr, without which it takes a tree for no operating system.
- * 3. If somebody listens at SOCKET, the standard streams are his (see attach()); else they are the journal's, standard
+ * 3. If somebody listens at SOCKET, he gives the standard streams (see attach()); else they are the journal's, standard
  *    error as a stream of its own with a priority of its own, by which readers tell the two apart.
  * 4. `init` gets the report and the environment as descriptors (handover.h). The latter is --default and what the file
  *    `env` in the folder holds: NAME=VALUE, each ended by a null byte. It never becomes the environment of nspawn, on
@@ -36,6 +36,7 @@
 #define PATH_OF_PROGRAMS "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum { PRIORITY_ERROR = 3, PRIORITY_INFO = 6, ENVIRONMENT_MAX = 4 * 1024 * 1024, ARGUMENTS_MAX = 4096, ABOVE_HANDED = 10 };
+enum { N_HANDED = HANDED_CALLER - HANDED_REPORT + 1 };
 
 struct options {
         const char *folder, *lower, *attach, *log_as, *unit;
@@ -141,9 +142,10 @@ static int connect_to(int type, const char *path, int *ret_fd) {
         return 0;
 }
 
-/* Asks whoever listens for his standard streams. One message (SOCK_SEQPACKET) comes, the text of HANDED_FORMAT with the
- * three descriptors beside it; "ok" goes back. Nobody listens in a detached start: then nothing changes. */
-static int attach(const char *path, struct handed_settings *settings) {
+/* Asks whoever listens for what shall be the standard streams. One message (SOCK_SEQPACKET) comes, the text of
+ * HANDED_FORMAT with the three descriptors beside it; "ok" goes back, and the connection to `init`. Nobody listens in a
+ * detached start: then nothing changes. */
+static int attach(const char *path, struct handed_settings *settings, int *ret_caller_fd) {
         union {
                 char bytes[CMSG_SPACE(3 * sizeof(int))];
                 struct cmsghdr align;
@@ -175,7 +177,10 @@ static int attach(const char *path, struct handed_settings *settings) {
                         return -errno;
                 (void) close_fd(fds[i]);
         }
-        return send(fd, "ok", 2, MSG_NOSIGNAL) == 2 ? 0 : -errno;
+        if (send(fd, "ok", 2, MSG_NOSIGNAL) < 0)
+                return -errno;
+        *ret_caller_fd = steal_fd(&fd);
+        return 0;
 }
 
 /* What sd_journal_stream_fd(3) does. */
@@ -239,7 +244,7 @@ static int make_environment(int folder_fd, const struct options *o, const struct
         fd = memfd_create("volt-environment", MFD_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        (void) snprintf(line, sizeof line, HANDED_FORMAT, s->attached, s->terminal, s->has_stdin, s->rows, s->columns);
+        (void) snprintf(line, sizeof line, HANDED_FORMAT, s->attached, s->terminal, s->rows, s->columns);
         r = write_string(fd, line);
         for (char **arg = o->first; r >= 0 && arg < o->command - 1; arg++)
                 if (strcmp(*arg, "--default") == 0)
@@ -296,7 +301,7 @@ static int export_environment(int folder_fd, char **command, char ***ret_command
 /* Puts the descriptors where socket activation has them. */
 static int hand_over(const int *fds, int n_fds) {
         char text[32];
-        int high[HANDED_LOG_ERR + 1];
+        int high[N_HANDED];
 
         for (int i = 0; i < n_fds; i++) {
                 high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, ABOVE_HANDED);
@@ -316,7 +321,7 @@ static int hand_over(const int *fds, int n_fds) {
 int main(int argc, char **argv) {
         struct handed_settings settings = {};
         struct options o;
-        int folder_fd, root_fd, fds[4] = { -1, -1, -1, -1 }, r;
+        int folder_fd, root_fd, fds[N_HANDED] = { -1, -1, -1, -1, -1 }, r;
 
         (void) argc;
         r = parse_options(argv + 1, &o);
@@ -341,7 +346,7 @@ int main(int argc, char **argv) {
                 return fail("cannot prepare the container's root", r);
         (void) close_fd(root_fd);
 
-        r = o.attach ? attach(o.attach, &settings) : 0;
+        r = o.attach ? attach(o.attach, &settings, &fds[4]) : 0;
         if (r < 0)
                 return fail("cannot take over the caller's streams", r);
         if (o.log_as) {
@@ -354,7 +359,7 @@ int main(int argc, char **argv) {
         else {
                 r = make_environment(folder_fd, &o, &settings, &fds[1]);
                 if (r >= 0)
-                        r = hand_over(fds, settings.attached ? 4 : 2);
+                        r = hand_over(fds, settings.attached ? N_HANDED : 2);
         }
         if (r < 0)
                 return fail("cannot hand over the environment", r);

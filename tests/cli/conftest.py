@@ -14,6 +14,7 @@ from volt_core import fs
 from volt_core.api import Volt
 from volt_core.cli.exits import run_app
 from volt_core.testing import host
+from volt_core.testing.hosts import inside
 
 
 class Said(NamedTuple):
@@ -66,7 +67,8 @@ def volt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 @pytest.fixture(scope="session")
 def boxed_root(tmp_path_factory: pytest.TempPathFactory, busybox_root: Path) -> Path:
     """The root of an instance that holds the image ``box``."""
-    host.require("proot")
+    if inside.suite_here() is None:
+        host.require("proot")
     root = tmp_path_factory.mktemp("boxed") / "root"
     Volt(root, environ={}).images.import_(str(busybox_root), "box")
     return root

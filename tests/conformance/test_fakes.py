@@ -25,6 +25,7 @@ from volt_core.testing.backend_kit import (
     BackendStatsKit,
 )
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
+from volt_core.testing.option_kit import BackendPastLogsKit
 from volt_core.testing.payloads import FakePayload
 from volt_core.testing.runs import Host
 from volt_core.testing.workbench import IMAGE_REF, BackendKit
@@ -99,6 +100,10 @@ class TestContainerSnapshot(ContainerKit, BackendSnapshotKit):
 
 
 class TestContainerRename(ContainerKit, BackendRenameKit):
+    pass
+
+
+class TestContainerPastLogs(ContainerKit, BackendPastLogsKit):
     pass
 
 

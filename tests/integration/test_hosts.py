@@ -162,3 +162,26 @@ def test_dev_host_runs_a_command_in_a_fresh_one(terminal: bool) -> None:
     first, second = done.stdout.decode().split("\n")[:2]
     assert "/dev/pts/" in first if terminal else first == "not a tty"
     assert second.startswith("volt ")
+
+
+def test_coverage_in_a_host_is_brought_back(tmp_path: Path) -> None:
+    script = "from volt_nspawn.capabilities import dropped; dropped(frozenset())"
+    argv = [sys.executable, "-m", "volt_core.testing.hosts", "/opt/volt/bin/python", "-c", script]
+    data = tmp_path / "data"
+    environment = {
+        **os.environ,
+        roots.CACHE_VARIABLE: str(pool.CACHE.parent),
+        "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
+        "COVERAGE_FILE": str(data),
+    }
+    subprocess.run(argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=True)
+    coverage = [sys.executable, "-m", "coverage"]
+    subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, env=environment, check=True)
+    report = subprocess.run(
+        [*coverage, "report", "--format=total", "--include=plugins/volt_nspawn/src/volt_nspawn/capabilities.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert report.stdout == b"100\n"

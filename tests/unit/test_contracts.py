@@ -77,7 +77,7 @@ def test_capabilities_are_the_facets_of_a_class() -> None:
     assert contracts.capabilities_of(DummyVm) == {capability.FREEZE}
     assert contracts.capabilities_of(DummyContainer) == set(capability) - {
         *(capability.LIMITS, capability.PORTS, capability.BOOT, capability.RESTART),
-        *(capability.PRIVILEGED, capability.NETWORK, capability.PAST_LOGS),
+        *(capability.PRIVILEGED, capability.NETWORK),
     }
 
 

@@ -472,4 +472,4 @@ def test_c_tests_under(target, tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "not ok" not in result.stdout
-    assert result.stdout.count("\n1..") == 4, result.stdout
+    assert result.stdout.count("\n1..") == 6, result.stdout

@@ -23,7 +23,9 @@ from volt_core.testing import host, roots, users
 
 pytestmark = pytest.mark.needs_native
 TIMEOUT = 20.0
-FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
+ASKING = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM", "SIGRTMIN")
+FAULTS = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPIPE")
+FORWARDED = (*ASKING, *FAULTS)
 
 
 class Init:
@@ -188,8 +190,8 @@ def test_sigpipe_ends_a_writer():
 
 @pytest.mark.parametrize("name", FORWARDED)
 def test_signal_is_forwarded(name):
-    number = getattr(signal, name)
-    script = f"trap 'exit 42' {name.removeprefix('SIG')}; echo ready; while :; do sleep 0.01; done"
+    number = int(getattr(signal, name))
+    script = f"trap 'exit 42' {number}; echo ready; while :; do sleep 0.01; done"
     with init(["sh", "-c", script]) as running:
         running.wait_ready()
         running.process.send_signal(number)

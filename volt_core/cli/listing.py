@@ -149,6 +149,7 @@ def _summary(item: Listed) -> dict[str, Any]:
         "created": workload.created,
         "started": status.started,
         "exit_status": status.outcome.exit_status if status.outcome else None,
+        "invocation": status.outcome.invocation if status.outcome else "",
         "labels": dict(workload.labels),
         "note": status.note,
     }

@@ -32,7 +32,7 @@ VERBS: Final = {
     "wait": Entry(f"{_V}:wait", "Wait until workloads end and print their exit codes."),
     "exec": Entry(f"{_E}:exec_", "Run a command in a running workload."),
     "shell": Entry(f"{_E}:shell", "Open a shell in a running workload."),
-    "logs": Entry(f"{_V}:logs", "Show what workloads have written."),
+    "logs": Entry("volt_core.cli.logs:logs", "Show what workloads have written."),
     "inspect": Entry(f"{_P}:inspect", "Show everything about workloads."),
     "freeze": Entry(f"{_V}:freeze", "Suspend workloads."),
     "thaw": Entry(f"{_V}:thaw", "Resume frozen workloads."),

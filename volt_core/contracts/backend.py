@@ -95,6 +95,8 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     stream: Literal["stdout", "stderr", "console"]
     data: bytes
     partial: bool = False
+    invocation: str = ""
+    """Of the run that wrote it, as in :class:`~volt_core.models.outcome.Outcome`; empty if the backend has none."""
 
 
 class BackendContext(msgspec.Struct, frozen=True, kw_only=True):

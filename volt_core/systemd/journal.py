@@ -5,118 +5,205 @@ The reader filters by fields that journald itself sets or that only root can set
 
 from __future__ import annotations
 
-import collections
 import contextlib
+import enum
+import fnmatch
+import functools
 import select
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from volt_core import run
 from volt_core.contracts.backend import LogRecord
-from volt_core.errors import CommandFailed
+from volt_core.errors import BackendError, CommandFailed, TimedOut
+from volt_core.loglines import last_lines, lines_of, without_first_lines
+from volt_core.systemd.unitfile import parse_unit
 
-_FIELDS = "MESSAGE,PRIORITY,_LINE_BREAK,_COMM,_TRANSPORT,__REALTIME_TIMESTAMP"
+PERSISTENT = Path("/var/log/journal")
+"""Where journald keeps what outlasts a reboot."""
+_FIELDS = "MESSAGE,PRIORITY,_LINE_BREAK,_COMM,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID"
 _ERROR = "3"
 _POLL_SECONDS = 0.2
 _SYNC_SECONDS = 10.0
+_END_SECONDS = 10.0
+_CHUNK = 256 * 1024
 # nspawn writes to the same streams before the container begins, and after it has ended.
-_NOT_THE_PAYLOAD = frozenset({"systemd-nspawn", "rootfs"})
+_NOT_THE_PAYLOAD = ("systemd-nspawn", "rootfs")
+_PAYLOAD_CGROUP = "/payload/"
+
+STORAGE_HINT = "Set Storage=persistent in /etc/systemd/journald.conf, then: systemctl restart systemd-journald"
 
 
-class _Line(msgspec.Struct, rename={"time": "__REALTIME_TIMESTAMP", "line_break": "_LINE_BREAK", "comm": "_COMM"}):
-    """One entry of ``journalctl -o json``: a field that is not UTF-8 comes as a list of its bytes."""
+class Storage(enum.StrEnum):
+    """Where journald keeps the journal."""
 
-    time: str
-    MESSAGE: str | list[int] | None = None
-    PRIORITY: str = "6"
-    line_break: str = ""
-    comm: str | list[int] = ""
+    PERSISTENT = "persistent"
+    VOLATILE = "volatile"
+    NONE = "none"
 
 
-_decoder = msgspec.json.Decoder(_Line)
+Text = str | list[int] | None
+"""A field of ``journalctl -o json``: what is not UTF-8 comes as a list of its bytes."""
+
+
+class _Entry(msgspec.Struct):
+    cursor: str = msgspec.field(name="__CURSOR")
+    time: str = msgspec.field(name="__REALTIME_TIMESTAMP")
+    message: Text = msgspec.field(name="MESSAGE", default=None)
+    priority: str = msgspec.field(name="PRIORITY", default="6")
+    line_break: str = msgspec.field(name="_LINE_BREAK", default="")
+    command: Text = msgspec.field(name="_COMM", default="")
+    cgroup: str = msgspec.field(name="_SYSTEMD_CGROUP", default="")
+    unit: str = msgspec.field(name="_SYSTEMD_UNIT", default="")
+    invocation: str = msgspec.field(name="_SYSTEMD_INVOCATION_ID", default="")
+
+    @property
+    def is_of_payload(self) -> bool:
+        """Whether the payload wrote it; what a process in there calls itself is its own affair."""
+        return self.command not in _NOT_THE_PAYLOAD or _PAYLOAD_CGROUP in f"{self.cgroup}/"
+
+    @property
+    def record(self) -> LogRecord:
+        """The entry as a record of the log."""
+        return LogRecord(
+            time=int(self.time) * 1000,
+            stream="stderr" if self.priority == _ERROR else "stdout",
+            data=self.message.encode() if isinstance(self.message, str) else bytes(self.message or ()),
+            partial=bool(self.line_break),
+            invocation=self.invocation,
+        )
+
+
+_decoder = msgspec.json.Decoder(_Entry)
 
 
 def read_journal(
     matches: Sequence[str],
     *,
+    units: str = "*",
     is_active: Callable[[], bool] | None = None,
     tail: int | None = None,
     since: int = 0,
     until: int = 0,
 ) -> Iterator[LogRecord]:
-    """Yield what a workload wrote, oldest first.
+    """Yield what a workload wrote, oldest first, in whichever namespace of the journal.
 
     Args:
         matches: ``FIELD=value`` as journalctl takes them; all must hold.
+        units: pattern of the units that may have written it.
         is_active: follow the log as long as this says so; None ends at its present end.
         tail: only the last so many lines.
-        since, until: nanoseconds since the epoch; 0 is no limit.
+        since, until: nanoseconds since the epoch, of which the journal keeps microseconds: only what is newer, and
+            not newer; 0 is no limit.
+
+    Raises :class:`BackendError` if the journal cannot be read, or journald keeps none.
     """
+    query = functools.partial(build_journal_argv, matches, since=since, until=until)
+    empty = True
+
+    def records(entries: Iterator[_Entry]) -> Iterator[LogRecord]:
+        nonlocal empty
+        for entry in entries:
+            empty = False
+            record = entry.record
+            # journalctl takes both limits as inclusive.
+            if record.time > since and entry.is_of_payload and fnmatch.fnmatchcase(entry.unit, units):
+                yield record
+
     sync_journal()
-    argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={_FIELDS}"]
-    if since:
-        argv.append(f"--since=@{since / 1e9:.6f}")
-    if until:
-        argv.append(f"--until=@{until / 1e9:.6f}")
-    argv += [*matches, "_TRANSPORT=stdout"]
-    with run.start([*argv, "--no-tail", "--follow"] if is_active else argv, stdout=run.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101 - for the type checker
-        lines = _follow(process.stdout, is_active) if is_active else process.stdout
-        records = (record for line in lines if (record := _record(line)) is not None)
-        if is_active is None:
-            yield from records if tail is None else collections.deque(records, maxlen=tail)
-        else:
-            yield from _with_tail(records, matches, tail, since)
+    if is_active is None:
+        there = records(_read(query()))
+        yield from there if tail is None else last_lines(there, tail)
+    else:
+        # Of the lines that are there when following begins, the older ones are left out.
+        surplus = 0 if tail is None else sum(1 for _ in lines_of(records(_read(query())))) - tail
+        yield from without_first_lines(records(_read_on(query, is_active)), surplus)
+    if empty and find_storage() is Storage.NONE:
+        raise BackendError("There is no journal to read: journald keeps nothing", hint=STORAGE_HINT)
+
+
+def find_storage() -> Storage:
+    """Return where journald is told to keep the journal; on a host without systemd's tools that is taken as usual."""
+    text = ""
+    with contextlib.suppress(BackendError):
+        text = run.run(["systemd-analyze", "cat-config", "systemd/journald.conf"], timeout=_SYNC_SECONDS).stdout.decode(
+            "utf-8", "replace"
+        )
+    told = [value for value in parse_unit(text).values("Journal", "Storage") if value]
+    if not told or told[-1] == "auto":
+        return Storage.PERSISTENT if PERSISTENT.is_dir() else Storage.VOLATILE
+    return Storage(told[-1])
 
 
 def sync_journal() -> None:
     """Let journald write what it has received, so that a reader misses nothing. Only root may ask for it."""
-    with contextlib.suppress(CommandFailed):
+    with contextlib.suppress(CommandFailed, TimedOut):
         run.run(["journalctl", "--sync"], timeout=_SYNC_SECONDS)
 
 
-def _with_tail(
-    records: Iterator[LogRecord], matches: Sequence[str], tail: int | None, since: int
-) -> Iterator[LogRecord]:
-    """Leave out the older of the lines that were there when following began."""
-    if tail is None:
-        yield from records
-        return
-    there = sum(1 for _ in read_journal(matches, since=since))
-    for number, record in enumerate(records):
-        if number >= there - tail:
-            yield record
+def build_journal_argv(
+    matches: Sequence[str], *, follow: bool = False, after: str = "", since: int = 0, until: int = 0
+) -> list[str]:
+    """Build the command line that prints what matches, one JSON object a line; `after` is the cursor of an entry."""
+    # It refuses two beginnings.
+    begin = f"--after-cursor={after}" if after else f"--since={_moment(since)}" if since else ""
+    return [
+        *("journalctl", "--quiet", "--no-pager", "--all", "--namespace=*"),
+        *("--output=json", f"--output-fields={_FIELDS}"),
+        *([begin] if begin else []),
+        *([f"--until={_moment(until)}"] if until else []),
+        *(["--no-tail", "--follow"] if follow else []),
+        *matches,
+        "_TRANSPORT=stdout",
+    ]
 
 
-def _follow(stream: IO[bytes], is_active: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield lines as they come, until the workload is not active and all that it wrote has come."""
+def _moment(nanoseconds: int) -> str:
+    return f"@{nanoseconds // 10**9}.{nanoseconds % 10**9 // 1000:06d}"
+
+
+def _read_on(query: Callable[..., list[str]], is_active: Callable[[], bool]) -> Iterator[_Entry]:
+    """Yield the entries that are there, and others as they come, until the workload is not active."""
+    cursor = ""
+    for entry in _read(query(follow=True), is_active):
+        cursor = entry.cursor
+        yield entry
+    # Its last lines may have been on the way to the journal; now they are in it.
+    sync_journal()
+    yield from _read(query(after=cursor))
+
+
+def _read(argv: Sequence[str], is_active: Callable[[], bool] | None = None) -> Iterator[_Entry]:
+    """Yield the entries that journalctl prints, to its end or until it is silent and the workload is not active."""
     pending = b""
-    active = True
-    while True:
-        if select.select([stream], [], [], _POLL_SECONDS)[0]:
-            chunk = stream.read1(65536)  # type: ignore[attr-defined]
+    with tempfile.TemporaryFile() as errors, run.start(argv, stdout=run.PIPE, stderr=errors) as process:
+        stdout = process.stdout
+        assert stdout is not None  # noqa: S101 - for the type checker
+        while is_active is None or _await_data(stdout, is_active):
+            chunk = stdout.read1(_CHUNK)  # type: ignore[attr-defined]
             if not chunk:
+                if process.wait(_END_SECONDS):
+                    errors.seek(0)
+                    raise _unreadable(run.failure(argv, process.returncode, errors.read()))
                 return
             *lines, pending = (pending + chunk).split(b"\n")
-            yield from lines
-        elif not active:
-            return
-        elif not is_active():
-            # Once more, since the last lines may lie between the journal's socket and its file.
-            active = False
-            sync_journal()
+            yield from map(_decoder.decode, lines)
 
 
-def _record(line: bytes) -> LogRecord | None:
-    entry = _decoder.decode(line)
-    if entry.MESSAGE is None or entry.comm in _NOT_THE_PAYLOAD:
-        return None
-    data = entry.MESSAGE.encode("utf-8") if isinstance(entry.MESSAGE, str) else bytes(entry.MESSAGE)
-    return LogRecord(
-        time=int(entry.time) * 1000,
-        stream="stderr" if entry.PRIORITY == _ERROR else "stdout",
-        data=data,
-        partial=bool(entry.line_break),
+def _await_data(stream: IO[bytes], is_active: Callable[[], bool]) -> bool:
+    while not select.select([stream], [], [], _POLL_SECONDS)[0]:
+        if not is_active():
+            return False
+    return True
+
+
+def _unreadable(error: CommandFailed) -> BackendError:
+    return BackendError(
+        "Cannot read the journal",
+        details=error.details,
+        hint="Only root and the group systemd-journal may; 'journalctl --verify' finds what is damaged.",
     )

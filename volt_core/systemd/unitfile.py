@@ -12,6 +12,8 @@ import msgspec
 
 from volt_core.errors import InvalidSpec
 
+_CONTINUED = re.compile(r"(?<!\\)(\\\\)*\\\Z")
+"""A backslash that no other one before it escapes, with nothing behind it."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@,+~^-]+\Z")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "$": "$$", "%": "%%"}
 
@@ -61,12 +63,14 @@ def _logical_lines(text: str) -> Iterable[str]:
         line = raw.strip()
         if line.startswith(("#", ";")):
             continue
-        if line.endswith("\\"):
+        if _CONTINUED.search(raw):
             pending += line[:-1] + " "
             continue
         if pending + line:
             yield (pending + line).strip()
         pending = ""
+    if pending:
+        yield pending.strip()
 
 
 def escape_specifiers(text: str) -> str:

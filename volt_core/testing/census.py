@@ -1,9 +1,13 @@
-"""What there is on a machine: counted before and after, it shows what something has left behind."""
+"""What there is on a machine: counted before and after, it shows what something has left behind.
+
+``python -m volt_core.testing.census CGROUPS FOLDER...`` prints it as JSON, for counting on another machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -80,3 +84,8 @@ def _units() -> Iterator[str]:
         argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "volt-*"]
         for line in run.run(argv, timeout=_SECONDS).stdout.decode().splitlines():
             yield line.split()[0]
+
+
+if __name__ == "__main__":
+    counted = take_census(cgroups=[sys.argv[1]], folders=[Path(folder) for folder in sys.argv[2:]])
+    sys.stdout.buffer.write(msgspec.json.encode(counted))

@@ -11,6 +11,7 @@ import pytest
 
 from volt_core.contracts import Backend
 from volt_core.errors import BackendError, ObjectMissing, WrongState
+from volt_core.loglines import lines_of
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
 from volt_core.models.workload import ContainerSpec, Status, VmSpec
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench, background
@@ -147,6 +148,15 @@ class BackendLogsKit(BackendKit):
         bench.backend.wait(workload, bench.patience)
         assert bench.lines(workload) == [line.encode() for line in lines]
 
+    def test_b8_a_long_line_is_one_line(self, bench: Workbench) -> None:
+        long = "x" * 60_000
+        workload = bench.start(self.payload.prints("before", long, "after"))
+        bench.backend.wait(workload, bench.patience)
+        for tail in (None, 9, 2):
+            lines = lines_of(bench.backend.logs(workload, tail=tail))
+            texts = [b"".join(record.data for record in line).decode() for line in lines]
+            assert texts == ["before", long, "after"][-(tail or 9) :]
+
     def test_b8_all_runs_are_in_it(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints("again"))
         bench.backend.wait(workload, bench.patience)
@@ -165,14 +175,19 @@ class BackendLogsKit(BackendKit):
         bench.backend.wait(workload, bench.patience)
         assert bench.lines(workload, tail=tail) == expected
 
-    def test_b8_since_limits_it_to_newer_lines(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.prints("line"))
+    def test_b8_since_and_until_limit_it_in_time(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("1", "2"))
         bench.backend.wait(workload, bench.patience)
         between = time.time_ns()
         bench.backend.start(workload)
         bench.backend.wait(workload, bench.patience)
-        assert len(bench.lines(workload, since=between)) == 1
+        lines = list(bench.backend.logs(workload))
+        assert len(lines) == 4
+        assert list(bench.backend.logs(workload, since=between)) == lines[2:]
+        assert list(bench.backend.logs(workload, until=between)) == lines[:2]
+        assert bench.lines(workload, until=between, tail=1) == [b"2"]
         assert bench.lines(workload, since=time.time_ns()) == []
+        assert list(bench.backend.logs(workload, since=lines[-1].time)) == [], "what was seen is not newer"
 
     def test_b8_follow_yields_at_once_and_ends_with_the_workload(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints_then_sleeps("first"))

@@ -22,6 +22,7 @@ from volt_core.contracts import (
     Exec,
     Freeze,
     LogRecord,
+    PastLogs,
     Probe,
     Rename,
     Snapshot,
@@ -177,7 +178,7 @@ class FakeBackend(Backend):
         return self._folder(workload) / "outcome.json"
 
 
-class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename):
+class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename, PastLogs):
     """A container: every facet but limits and ports."""
 
     NAME = "dummy-container"
@@ -256,6 +257,12 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename)
         if self.status(workload).status.active:
             raise WrongState(f"Cannot rename '{workload.name}': it is running")
         Host.move(self._folder(workload), self.paths.workload(workload.kind, name))
+
+    def past_logs(
+        self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
+    ) -> Iterator[LogRecord]:
+        for log in Host.all_logs(self.paths.workloads(self.KIND)):
+            yield from log.read(tail=tail, since=since, until=until, invocation=invocation)[0]
 
 
 class DummyVm(FakeBackend, Freeze):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from volt_core.contracts import PastLogs
+from volt_core.contracts import BackendContext, PastLogs
 from volt_core.errors import InvalidSpec
 from volt_core.models.workload import RestartPolicy, Status
+from volt_core.paths import VoltPaths
 from volt_core.testing.workbench import GRACE, BackendKit, Workbench
 
 
@@ -68,14 +70,34 @@ class BackendPastLogsKit(BackendKit):
 
     def test_b23_the_log_of_a_run_outlives_its_workload(self, bench: Workbench) -> None:
         assert isinstance(bench.backend, PastLogs)
-        workload = bench.start(self.payload.prints("first"))
+        workload = bench.start(self.payload.prints("first", "more"))
         first = bench.backend.wait(workload, bench.patience)
         bench.backend.start(workload)
         second = bench.backend.wait(workload, bench.patience)
         bench.delete(workload)
         assert first.invocation != second.invocation
-        assert [record.data for record in bench.backend.past_logs(first.invocation)] == [b"first"]
+        records = list(bench.backend.past_logs(first.invocation))
+        assert [record.data for record in records] == [b"first", b"more"]
+        assert [record.data for record in bench.backend.past_logs(first.invocation, tail=1)] == [b"more"]
+        assert list(bench.backend.past_logs(first.invocation, since=records[-1].time)) == []
 
-    def test_b23_an_unknown_run_has_an_empty_log(self, bench: Workbench) -> None:
+    def test_b23_each_record_tells_its_run(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.prints("line"))
+        runs = []
+        for _ in range(2):
+            bench.backend.start(workload)
+            runs.append(bench.backend.wait(workload, bench.patience).invocation)
+        assert [record.invocation for record in bench.backend.logs(workload)] == runs
+
+    @pytest.mark.parametrize("unknown", ["0" * 32, "", "no such run", "*", "a=b", "-x"])
+    def test_b23_an_unknown_run_has_an_empty_log(self, bench: Workbench, unknown: str) -> None:
         assert isinstance(bench.backend, PastLogs)
-        assert list(bench.backend.past_logs("0" * 32)) == []
+        bench.backend.wait(bench.start(self.payload.prints("line")), bench.patience)
+        assert list(bench.backend.past_logs(unknown)) == []
+
+    def test_b23_another_instance_does_not_know_the_run(self, bench: Workbench, tmp_path: Path) -> None:
+        outcome = bench.backend.wait(bench.start(self.payload.prints("line")), bench.patience)
+        context = BackendContext(paths=VoltPaths.below(tmp_path / "other"), open_store=lambda: bench.backend.store)
+        other = type(bench.backend)(context)
+        assert isinstance(other, PastLogs)
+        assert list(other.past_logs(outcome.invocation)) == []

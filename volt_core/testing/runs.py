@@ -24,6 +24,8 @@ class Log:
 
     def __init__(self, *, console: bool = False) -> None:
         self.changed = threading.Condition()
+        self.invocation = ""
+        """Of the run that writes."""
         self._console = console
         self._records: list[LogRecord] = []
         self._begun: dict[Stream, bytes] = {}
@@ -33,7 +35,7 @@ class Log:
         name: Stream = "console" if self._console else stream
         with self.changed:
             *lines, rest = (self._begun.pop(name, b"") + data).split(b"\n")
-            self._records += [LogRecord(time=time.time_ns(), stream=name, data=line) for line in lines]
+            self._records += [self._record(name, line) for line in lines]
             if rest:
                 self._begun[name] = rest
             self.changed.notify_all()
@@ -41,17 +43,20 @@ class Log:
     def flush(self) -> None:
         """The writer is gone: an unfinished line is a record of its own now."""
         with self.changed:
-            self._records += [
-                LogRecord(time=time.time_ns(), stream=stream, data=rest, partial=True)
-                for stream, rest in self._begun.items()
-            ]
+            self._records += [self._record(stream, rest, partial=True) for stream, rest in self._begun.items()]
             self._begun.clear()
             self.changed.notify_all()
 
-    def read(self, *, tail: int | None, since: int, until: int = 0) -> tuple[list[LogRecord], int]:
+    def read(
+        self, *, tail: int | None, since: int, until: int = 0, invocation: str | None = None
+    ) -> tuple[list[LogRecord], int]:
         """Return the records asked for, and the position behind them."""
         with self.changed:
-            records = [record for record in self._records if since < record.time <= (until or record.time)]
+            records = [
+                record
+                for record in self._records
+                if since < record.time <= (until or record.time) and invocation in (None, record.invocation)
+            ]
             return records[max(0, len(records) - tail) :] if tail is not None else records, len(self._records)
 
     def read_from(self, position: int) -> Sequence[LogRecord]:
@@ -60,6 +65,9 @@ class Log:
             if len(self._records) == position:
                 self.changed.wait(0.1)
             return self._records[position:]
+
+    def _record(self, stream: Stream, data: bytes, *, partial: bool = False) -> LogRecord:
+        return LogRecord(time=time.time_ns(), stream=stream, data=data, partial=partial, invocation=self.invocation)
 
 
 class Run:
@@ -72,7 +80,7 @@ class Run:
         self.frozen = False
         self.ended = threading.Event()
         self.main: Program | None = None
-        self._invocation = uuid.uuid4().hex
+        self._invocation = log.invocation = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._others: list[Program] = []
 
@@ -147,12 +155,21 @@ class Host:
 
     runs: ClassVar[dict[Path, Run]] = {}
     logs: ClassVar[dict[Path, Log]] = {}
+    past: ClassVar[dict[Path, list[Log]]] = {}
+    """Logs of deleted workloads, by the directory of their folders."""
 
     @classmethod
     def forget(cls, folder: Path) -> None:
-        """Drop what is known of a workload."""
+        """Drop what is known of a workload, all but its log."""
         cls.runs.pop(folder, None)
-        cls.logs.pop(folder, None)
+        if folder in cls.logs:
+            cls.past.setdefault(folder.parent, []).append(cls.logs.pop(folder))
+
+    @classmethod
+    def all_logs(cls, directory: Path) -> list[Log]:
+        """Return the logs of all workloads whose folders are, or were, in a directory."""
+        present = [log for folder, log in cls.logs.items() if folder.parent == directory]
+        return [*present, *cls.past.get(directory, ())]
 
     @classmethod
     def move(cls, old: Path, new: Path) -> None:

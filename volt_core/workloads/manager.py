@@ -7,6 +7,7 @@ decide what is allowed. Backends do the work in between.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -20,6 +21,7 @@ from volt_core.contracts import (
     Exec,
     Freeze,
     LogRecord,
+    PastLogs,
     Ref,
     Store,
     Streams,
@@ -43,6 +45,7 @@ from volt_core.plugins import Plugins
 from volt_core.workloads import index
 from volt_core.workloads.cleanup import Cleanup
 from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
+from volt_core.workloads.logs import EVERYTHING, Excerpt, keepers_of_logs
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
 _T = TypeVar("_T")
@@ -260,12 +263,26 @@ class Workloads:
         runner = self._facet(backend, Exec, "run a command")
         return runner.exec(workload, command, streams, env=env or {}, working_dir=working_dir, user=user)
 
-    def logs(
-        self, name: str, *, follow: bool = False, tail: int | None = None, since: int = 0, until: int = 0
-    ) -> Iterator[LogRecord]:
-        """Yield its log; see :meth:`Backend.logs`."""
+    def logs(self, name: str, wanted: Excerpt = EVERYTHING, *, follow: bool = False) -> Iterator[LogRecord]:
+        """Yield its log, or an excerpt; see :meth:`Backend.logs`."""
         workload, backend = self._existing(name)
-        return backend.logs(workload, follow=follow, tail=tail, since=since, until=until)
+        if wanted.invocation:
+            self._facet(backend, PastLogs, "tell runs apart")
+        return wanted.of(functools.partial(backend.logs, workload), follow=follow)
+
+    def past_logs(self, wanted: Excerpt) -> Iterator[LogRecord]:
+        """Yield the log of the run that is wanted, of whichever workload, also of a deleted one; none knows it: empty.
+
+        Raises :class:`CapabilityMissing` if no backend that can be used here keeps such logs.
+        """
+        for backend in keepers_of_logs(self._plugins):
+            keeper = self._facet(self._instance(backend), PastLogs, "tell runs apart")
+            found = False
+            for record in wanted.of(functools.partial(keeper.past_logs, wanted.invocation)):
+                found = True
+                yield record
+            if found:
+                return
 
     def get(self, name: str) -> Listed:
         """Return one workload and how it is. Raises :class:`WorkloadNotFound`."""

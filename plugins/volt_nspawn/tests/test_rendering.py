@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from volt_core.errors import InvalidSpec
-from volt_core.models.mount import Mount
 from volt_core.models.resources import Resources
 from volt_core.models.workload import ContainerSpec, Kind, RestartPolicy, Workload
 from volt_core.paths import VoltPaths
@@ -63,22 +62,6 @@ def test_the_unit_starts_what_was_planned(paths: VoltPaths, store: MemoryStore, 
 def test_no_value_of_the_environment_is_in_a_file(paths: VoltPaths, store: MemoryStore, root: str) -> None:
     planned = plan(paths, store, root, env={"TOKEN": "hunter2"})
     assert "hunter2" not in render_unit(planned) + render_settings(planned)
-
-
-def test_settings_say_what_the_command_line_says(
-    paths: VoltPaths, store: MemoryStore, root: str, tmp_path: Path
-) -> None:
-    mounts = (Mount(source=f"{tmp_path}", target="/a:b"), Mount(source="/etc/fstab", target="/f", read_only=True))
-    planned = plan(paths, store, root, mounts=mounts, read_only=True)
-    argv, settings = build_start_argv(planned), parse_unit(render_settings(planned))
-    binds = [word.removeprefix("--bind=") for word in argv if word.startswith("--bind=")]
-    read_only = [word.removeprefix("--bind-ro=") for word in argv if word.startswith("--bind-ro=")]
-    assert binds == settings.values("Files", "Bind") == [f"{tmp_path}:/a\\:b"]
-    assert read_only == settings.values("Files", "BindReadOnly")
-    assert ("--read-only" in argv) == (settings.values("Files", "ReadOnly") == ["yes"])
-    assert ("--private-network" in argv) == (settings.values("Network", "Private") == ["yes"])
-    dropped = next(word for word in argv if word.startswith("--drop-capability="))
-    assert dropped.partition("=")[2].split(",") == settings.values("Exec", "DropCapability")[0].split()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,18 @@ def test_a_wait_goes_on_while_systemd_starts_it_again(bench: Workbench) -> None:
     assert bench.lines(workload) == [b"run 1", b"run 2", b"run 3"]
 
 
+def test_what_was_waited_for_can_be_started(bench: Workbench) -> None:
+    """The outcome is kept a moment before systemd is done with the unit."""
+    workload = bench.create(("true",))
+    with Pipes() as pipes:
+        for _ in range(20):
+            bench.backend.start(workload)
+            bench.backend.wait(workload, bench.patience)
+            assert not bench.backend.status(workload).status.active
+            _run(bench, workload, pipes)
+            assert not bench.backend.status(workload).status.active
+
+
 def test_a_foreground_run_ends_with_its_first_run(bench: Workbench) -> None:
     workload = bench.create(("sh", "-c", _COUNTS), restart=RestartPolicy(policy="always"))
     with Pipes() as pipes:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jeepney import HeaderFields, new_method_return
+from jeepney.low_level import Parser
 
 from volt_core.errors import BackendError, BackendUnavailable, InvalidConfig, TimedOut
 from volt_core.systemd import bus
 from volt_core.systemd.bus import LIMIT_VARIABLE, Systemd, unit_path
 from volt_core.systemd.unitstate import GONE, read_state
+from volt_core.testing.workbench import background
 
 _ADDRESS = "DBUS_SYSTEM_BUS_ADDRESS"
 
@@ -79,6 +82,39 @@ def test_who_is_no_bus_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(BackendError, match="system bus"),
     ):
         systemd.show("a.service")
+
+
+def test_a_connection_that_breaks_is_said_and_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(_ADDRESS, f"unix:path={tmp_path / 'bus'}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "bus"))
+        listener.listen(1)
+        connections: list[int] = []
+
+        def serve() -> None:
+            for number in range(2):
+                with listener.accept()[0] as connection:
+                    connections.append(number)
+                    while not connection.recv(4096).endswith(b"\r\n"):
+                        pass
+                    connection.sendall(b"OK 0123\r\n")
+                    _answer(connection, "s", (":1.1",))
+                    connection.recv(4096)
+
+        with background(serve), Systemd() as systemd:
+            for _ in range(2):
+                with pytest.raises(BackendError, match="Lost the connection to systemd"):
+                    systemd.show("a.service")
+    assert connections == [0, 1]
+
+
+def _answer(connection: socket.socket, signature: str, body: tuple[object, ...]) -> None:
+    """Answer the next call."""
+    parser = Parser()
+    while (call := parser.get_next_message()) is None:
+        parser.add_data(connection.recv(4096).removeprefix(b"BEGIN\r\n"))
+    call.header.fields[HeaderFields.sender] = ":1.1"
+    connection.sendall(new_method_return(call, signature, body).serialise(serial=1))
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e99"])

@@ -1,8 +1,6 @@
-"""Unit files as data: quoting, parsing, the difference that a hand has made, and properties of transient units."""
+"""Unit files as data: quoting, parsing, and properties of transient units."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from volt_core.errors import InvalidSpec
 from volt_core.systemd.transient import build_properties, split_exec
 from volt_core.systemd.unitfile import Section, Unit, escape_specifiers, parse_unit, quote_exec, render_unit
-from volt_core.systemd.units import HEADER, KEPT, UnitFiles, changes_between, sign_unit
 
 WORDS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12)
 UNIT = Unit((Section("Unit", (("Description", "one"),)), Section("Service", (("ExecStart", "/a"), ("After", "b")))))
@@ -40,28 +37,21 @@ def test_a_value_of_two_lines_is_refused() -> None:
 
 def test_what_is_rendered_is_parsed_as_it_was() -> None:
     assert parse_unit(f"# a remark\n{render_unit(UNIT)}\n; another\n") == UNIT
-    assert parse_unit("[Service]\nExecStart=/a \\\n  b\n").values("Service", "ExecStart") == ["/a  b"]
 
 
-def test_a_hand_edit_becomes_a_drop_in(tmp_path: Path) -> None:
-    files = UnitFiles(tmp_path)
-    old, new = sign_unit(UNIT, {"Renderer": "1"}), sign_unit(Unit((*UNIT.sections, Section("Install", ()))), {})
-    assert files.install("x.service", old)
-    assert not files.install("x.service", old)
-    files.path("x.service").write_text(old.replace("After=b", "After=b\nAfter=c"))
-    assert files.is_current("x.service", old), "edited, and yet not old"
-    assert files.install("x.service", new, former=old)
-    kept = parse_unit((tmp_path / "x.service.d" / KEPT).read_text())
-    assert kept.values("Service", "After") == ["", "b", "c"]
-    assert files.find("x.service") == new
-    assert files.remove("x.service")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_header_is_no_change() -> None:
-    one, other = (parse_unit(sign_unit(UNIT, {"Id": number})) for number in "12")
-    assert one.values(HEADER, "Id") != other.values(HEADER, "Id")
-    assert changes_between(one, other) == Unit(())
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        ("ExecStart=/a \\\n  b\n", "/a  b"),
+        ("ExecStart=/a \\\n# a remark\n  b\n", "/a  b"),
+        ("ExecStart=/a \\", "/a"),
+        ("ExecStart=/a \\\n", "/a"),
+        ("ExecStart=/a \\ \nAfter=c", "/a \\"),
+        ("ExecStart=/a b\\\\\nAfter=c", "/a b\\\\"),
+    ],
+)
+def test_a_line_goes_on_after_a_backslash(lines: str, value: str) -> None:
+    assert parse_unit(f"[Service]\n{lines}").values("Service", "ExecStart") == [value]
 
 
 def test_properties_have_the_types_of_the_bus() -> None:

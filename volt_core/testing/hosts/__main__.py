@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import shlex
+import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     if (reason := host.why_not("systemd")) is not None:
         parser.exit(1, f"{parser.prog}: {reason}\n")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # The host is taken away on any way out.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     settings = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
     hosts = pool.Hosts(Path.cwd(), settings[pool.SOURCES_INI], settings[pool.REQUIREMENTS_INI])
     try:

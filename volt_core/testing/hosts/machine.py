@@ -11,9 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from volt_core import fs, run
 from volt_core.errors import BackendError, TimedOut
 from volt_core.systemd.machine import find_leader
+from volt_core.testing.census import Census
 from volt_core.testing.hosts import SUITE_VARIABLE, cgroup
 from volt_core.testing.hosts.site import VENV
 
@@ -134,6 +137,11 @@ class Host:
     def text(self, *words: str, timeout: float = 60.0, ok: Sequence[int] = (0,)) -> str:
         """Run a command in the host and return what it wrote, without the last line feed."""
         return self.run(*words, timeout=timeout, ok=ok).stdout.decode("utf-8", "backslashreplace").removesuffix("\n")
+
+    def census(self, *folders: str) -> Census:
+        """Count what there is on the host, and below these folders; of cgroups those that Volt made."""
+        counted = self.run(f"{VENV}/bin/python", "-m", "volt_core.testing.census", "*volt*", *folders)
+        return msgspec.json.decode(counted.stdout, type=Census)
 
     def stop(self) -> None:
         """Power it off in order; what does not end in a minute is cut off. Not up is success."""

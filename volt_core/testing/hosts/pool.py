@@ -70,8 +70,8 @@ class Hosts:
         """Return a new host with these packages, not yet booted; whoever asked destroys it."""
         base = make_base(suite, CACHE, packages)
         site = make_site(base, self._root, self._sources, self._requirements, CACHE)
-        coverage = _coverage_folder()
-        binds, writable = {SOURCE: self._root, DEBIAN: base}, {_COVERAGE_FOLDER: coverage} if coverage else {}
+        coverage = _coverage_file()
+        binds, writable = {SOURCE: self._root, DEBIAN: base}, {_COVERAGE_FOLDER: coverage.parent} if coverage else {}
         return Host(self._next_folder(suite), [site, base], suite, binds=binds, writable=writable, env=_environment())
 
     def shared(self, suite: str) -> Host:
@@ -95,16 +95,14 @@ class Hosts:
         return Path(self._folder.name, f"{suite}-{self._number}")
 
 
-def _coverage_folder() -> Path | None:
-    """Return where this process, if its coverage is measured, writes what it finds."""
-    if _COVERAGE not in os.environ:
-        return None
-    return Path(os.environ.get(_COVERAGE_FILE, ".coverage")).absolute().parent
+def _coverage_file() -> Path | None:
+    """Return where this process, if its coverage is measured, writes what it finds; other processes' names begin so."""
+    return Path(os.environ.get(_COVERAGE_FILE, ".coverage")).absolute() if _COVERAGE in os.environ else None
 
 
 def _environment() -> dict[str, str]:
     """Return what every process of a host finds in its environment."""
     found = {name: value for name, value in os.environ.items() if name.startswith("VOLT_TEST_")}
-    if _coverage_folder() is not None:
-        found |= {_COVERAGE: f"{SOURCE}/pyproject.toml", _COVERAGE_FILE: f"{_COVERAGE_FOLDER}/.coverage"}
+    if file := _coverage_file():
+        found |= {_COVERAGE: f"{SOURCE}/pyproject.toml", _COVERAGE_FILE: f"{_COVERAGE_FOLDER}/{file.name}"}
     return found

@@ -26,9 +26,6 @@ _TIME_LIMIT = 600.0
 # Generated, or of no account for what is installed.
 _SKIPPED = frozenset({"_bin", "benchmarks", "build", "dist", "docs", "newsfragments", "tests", "__pycache__"})
 _GENERATED = (".egg-info", ".so", ".pyc")
-_START_COVERAGE = (
-    "import os; exec(\"if 'COVERAGE_PROCESS_START' in os.environ: import coverage; coverage.process_startup()\")\n"
-)
 # Chroot rather than a boot: nothing of this needs systemd.
 _INSTALL = """
 set -e
@@ -80,8 +77,6 @@ def _build(base: Path, tree: Path, sources: Sequence[str], requirements: Sequenc
     names = [wheel.name.split("-")[0] for wheel in map(Path, built)]
     script = ["sh", "-c", _INSTALL, "sh", str(base), str(folder), VENV, " ".join([*names, *requirements])]
     run.run(["unshare", "--mount", "--propagation", "private", *script], timeout=_TIME_LIMIT)
-    libraries = folder / f"layer{VENV}" / f"lib/python{python_version(base)}/site-packages"
-    (libraries / "volt-coverage.pth").write_text(_START_COVERAGE)
 
 
 def _pip(*words: str) -> None:
@@ -92,7 +87,7 @@ def _pip(*words: str) -> None:
 
 
 def _digest(base: str, tree: Path, sources: Sequence[str], requirements: Sequence[str]) -> str:
-    total = hashlib.sha256(repr((base, list(sources), list(requirements), _INSTALL, _START_COVERAGE)).encode())
+    total = hashlib.sha256(repr((base, list(sources), list(requirements), _INSTALL)).encode())
     for path in sorted(_files(tree)):
         total.update(f"{path.relative_to(tree)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()[:16]

@@ -38,16 +38,19 @@ from volt_core.systemd.machine import find_leader
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitstate import UnitState
 from volt_nspawn import install, probe, status
-from volt_nspawn.attach import forwarded, offered
+from volt_nspawn.argv import NSPAWN
+from volt_nspawn.attach import offered
 from volt_nspawn.enter import enter
 from volt_nspawn.names import unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan, attach_socket, plan_container, spec_of
+from volt_nspawn.relay import Relay
 from volt_nspawn.unit import build_unit
 
 _START_SECONDS = 120.0
 _KILL_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 2.0
+"""For what a start that failed has said."""
 _START_LOCK = ".start"
-_UNIT_GONE = "stale: its unit is missing or old, and is rendered anew at the next start"
 
 
 class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart, Privileged, Network, PastLogs):
@@ -79,15 +82,18 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def run_attached(self, workload: Workload, streams: Streams, started: Callable[[], None]) -> Outcome:
         unit = self._unit(workload)
-        with Systemd() as systemd:
+        with Systemd() as systemd, Relay(streams, outlives_terminal=True) as relay:
             try:
-                with offered(streams, attach_socket(self.paths, workload.name)):
+                with offered(relay, streams, attach_socket(self.paths, workload.name)):
                     invocation = self._start(systemd, workload)
+            except BackendError:
+                relay.finish(_LAST_WORDS_SECONDS)
+                raise
             finally:
                 started()
-            leader = find_leader(systemd.look(unit).main_pid)
-            with forwarded(streams, leader):
-                systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.attend(find_leader(systemd.look(unit).main_pid))
+            systemd.await_state(unit, self._has_ended(workload, invocation))
+            relay.finish()
         return self._outcome(workload, invocation)
 
     def exec(
@@ -103,7 +109,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         spec = spec_of(workload)
         state = self._active(workload, "exec in")
         leader = find_leader(state.main_pid)
-        if leader is None or state.freezer != "running":
+        if leader is None or not _is_up(leader) or state.freezer != "running":
             hint = f"Thaw it: volt thaw {workload.name}" if leader is not None else None
             raise WrongState(f"Cannot exec in '{workload.name}': it is frozen or not up yet", hint=hint)
         identity = find_identity(Path(f"/proc/{leader}/root"), user or ("" if spec.boot else spec.user))
@@ -183,7 +189,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def past_logs(
         self, invocation: str, *, tail: int | None = None, since: int = 0, until: int = 0
     ) -> Iterator[LogRecord]:
-        return read_journal([f"_SYSTEMD_INVOCATION_ID={invocation}"], tail=tail, since=since, until=until)
+        matches = [f"_SYSTEMD_INVOCATION_ID={invocation}"]
+        return read_journal(matches, units=unit_pattern(self.paths), tail=tail, since=since, until=until)
 
     def freeze(self, workload: Workload) -> None:
         self._active(workload, "freeze")
@@ -249,8 +256,8 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def _status(self, systemd: Systemd, workload: Workload, unit: UnitState | None) -> WorkloadStatus:
         folder = self._folder(workload)
-        stale = not workload.auto_remove and install.is_stale(folder, self._unit(workload))
-        note, boot = _UNIT_GONE if stale else "", spec_of(workload).boot
+        note = "" if workload.auto_remove else install.note(self.paths, folder, self._unit(workload))
+        boot = spec_of(workload).boot
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
@@ -273,7 +280,10 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         folder = self._folder(workload)
 
         def ended(state: UnitState) -> bool:
-            return not state.is_active or state.invocation != invocation or status.has_kept(folder, invocation)
+            if not state.is_active or state.invocation != invocation:
+                return True
+            # Kept before the unit is done, and until then nobody can start it.
+            return state.active != "deactivating" and status.has_kept(folder, invocation)
 
         return ended
 
@@ -282,3 +292,14 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         if outcome is None:
             raise WrongState(f"Cannot wait for '{workload.name}': it was never started")
         return outcome
+
+
+def _is_up(leader: int) -> bool:
+    """Tell whether the first process of a container is its own by now, and confined.
+
+    Until it is executed it is nspawn's, which can do all that root can. With an init that does not tell when it is
+    ready, the unit is active before.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return not os.path.samestat(os.stat(f"/proc/{leader}/exe"), os.stat(NSPAWN))
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,10 @@ from volt_core.contracts import Streams
 from volt_core.errors import BackendError
 from volt_core.models.outcome import Outcome
 from volt_core.systemd.machine import cgroup_of, start_ticks
-from volt_nspawn.attach import forwarded
+from volt_nspawn.relay import Relay
 
 _REPORT_SIZE = 64 * 1024
+_HAS_ENDED = "Cannot run the command: the container has ended"
 
 
 def enter(
@@ -41,6 +43,9 @@ def enter(
         report = stack.enter_context(os.fdopen(report_read, "rb"))
         environment = _memfd(env)
         stack.callback(os.close, environment)
+        relay = stack.enter_context(Relay(streams, outlives_terminal=False))
+        caller, caller_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        relay.connect(caller)
         try:
             cgroup = os.open(cgroup_of(leader) / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
             stack.callback(os.close, cgroup)
@@ -48,24 +53,33 @@ def enter(
                 [
                     *(str(program), "--leader", str(leader), "--started", str(ticks)),
                     *("--status-fd", str(report_write), "--cgroup", str(cgroup), "--env-fd", str(environment)),
-                    *("--user", user, "--workdir", working_dir),
+                    *("--caller-fd", str(caller_far.fileno()), "--user", user, "--workdir", working_dir),
                     *(["--tty", f"{streams.size[0]}x{streams.size[1]}"] if streams.tty else []),
                     *("--", *command),
                 ],
                 env={},
-                stdin=streams.stdin,
-                stdout=streams.stdout,
-                stderr=streams.stderr,
-                pass_fds=(report_write, cgroup, environment),
+                stdin=relay.far[0],
+                stdout=relay.far[1],
+                stderr=relay.far[2],
+                pass_fds=(report_write, cgroup, environment, caller_far.fileno()),
             )
         except (FileNotFoundError, ProcessLookupError) as error:
-            raise BackendError("The container has ended") from error
+            raise BackendError(_HAS_ENDED) from error
         finally:
             os.close(report_write)
-        with forwarded(streams, process.pid):
-            process.wait()
+            caller_far.close()
+            relay.hand_over()
+        relay.attend(process.pid)
+        process.wait()
+        relay.finish()
         lines = report.read(_REPORT_SIZE).decode("utf-8", "replace").splitlines()
-    return _outcome(lines, process.returncode, started)
+    try:
+        return _outcome(lines, process.returncode, started)
+    except BackendError as error:
+        # Whatever failed on the way, failed because of that: no process can be made where the first one is gone.
+        if start_ticks(leader) != ticks:
+            raise BackendError(_HAS_ENDED) from error
+        raise
 
 
 def _outcome(lines: Sequence[str], status: int, started: int) -> Outcome:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from volt_core import fs
+from volt_core.errors import ConflictError
 from volt_core.paths import VoltPaths
-from volt_core.systemd.libexec import install_programs, prune_programs
-from volt_core.systemd.units import UNIT_FOLDER, UnitFiles
+from volt_core.systemd.libexec import have_programs, install_programs, programs_folder, prune_programs
+from volt_core.systemd.units import TRANSIENT_FOLDER, UNIT_FOLDER, UnitFiles, header_of
 from volt_nspawn.names import machine_name, unit_name, unit_pattern
 from volt_nspawn.plan import ContainerPlan
 from volt_nspawn.settings import render_settings
-from volt_nspawn.unit import render_unit
+from volt_nspawn.unit import RENDERER, render_unit
 
 SETTINGS_FOLDER = Path("/etc/systemd/nspawn")
 _RENDERED = "unit"
@@ -34,12 +36,12 @@ def make_directories(plan: ContainerPlan) -> None:
 def install(plan: ContainerPlan, paths: VoltPaths) -> bool:
     """Write unit and ``.nspawn`` file where they are missing or old; tell whether a unit was written.
 
-    What a hand has changed in the unit is kept as a drop-in.
+    What a hand has changed in the unit is kept as a drop-in. Raises :class:`ConflictError` if the unit is masked.
     """
     install_programs(paths)
     text = render_unit(plan)
     rendered = plan.folder / _RENDERED
-    former = rendered.read_text("utf-8") if rendered.exists() else None
+    former = _find_rendered(plan.folder)
     written = UnitFiles().install(plan.unit, text, former)
     if written or former != text:
         fs.write_atomic(rendered, text.encode())
@@ -48,23 +50,51 @@ def install(plan: ContainerPlan, paths: VoltPaths) -> bool:
     return written
 
 
-def is_stale(workload_folder: Path, unit: str) -> bool:
-    """Tell whether the unit is not the one that was rendered last, leaving hand edits aside."""
-    with contextlib.suppress(FileNotFoundError):
-        return not UnitFiles().is_current(unit, (workload_folder / _RENDERED).read_text("utf-8"))
-    return False
+def note(paths: VoltPaths, workload_folder: Path, unit: str) -> str:
+    """Return what somebody should know of the unit's file; empty if all is well."""
+    files = UnitFiles()
+    found, rendered = files.find(unit), _find_rendered(workload_folder)
+    try:
+        files.check_place(unit)
+    except ConflictError as error:
+        return str(error)
+    if found is None:
+        return "stale: its unit is missing, and is rendered anew at the next start"
+    if not _is_of_this_volt(found, paths) or not (rendered is None or files.is_current(unit, rendered)):
+        return "stale: its unit is old, and is rendered anew at the next start"
+    for aside in files.laid_aside(unit):
+        return (
+            f"its unit was edited by hand and replaced; move what is needed of '{aside}' to a drop-in, then remove it"
+        )
+    return ""
 
 
 def remove(paths: VoltPaths, name: str) -> None:
     """Remove all that lies outside of the container's folder. None of it there is success."""
-    unit = unit_name(paths, name)
-    for link in UNIT_FOLDER.glob(f"*.wants/{unit}"):
-        link.unlink(missing_ok=True)
-    UnitFiles().remove(unit)
+    UnitFiles().remove(unit_name(paths, name))
     settings_path(machine_name(paths, name)).unlink(missing_ok=True)
     shutil.rmtree(paths.run / "containers" / name, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
-        prune_programs(paths, UnitFiles().texts(unit_pattern(paths)))
+        prune_programs(paths, _unit_texts(unit_pattern(paths)))
+
+
+def _is_of_this_volt(unit: str, paths: VoltPaths) -> bool:
+    """Tell whether this version would render a unit alike: by its own number, and with the programs it has."""
+    if header_of(unit).get("Renderer") != str(RENDERER):
+        return False
+    return not have_programs() or f"{programs_folder(paths)}/" in unit
+
+
+def _unit_texts(pattern: str) -> Iterator[str]:
+    for folder in (UNIT_FOLDER, TRANSIENT_FOLDER):
+        yield from UnitFiles(folder).texts(pattern)
+
+
+def _find_rendered(workload_folder: Path) -> str | None:
+    """Return the unit as it was rendered last."""
+    with contextlib.suppress(FileNotFoundError):
+        return (workload_folder / _RENDERED).read_text("utf-8", "replace")
+    return None
 
 
 def settings_path(machine: str) -> Path:

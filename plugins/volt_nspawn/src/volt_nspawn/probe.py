@@ -12,11 +12,16 @@ from volt_core import run
 from volt_core.contracts import Probe
 from volt_core.errors import VoltError
 from volt_core.models.extension import Check, Verdict
+from volt_core.systemd.journal import STORAGE_HINT, Storage, find_storage
 from volt_core.systemd.libexec import PROGRAMS, have_programs
 
 AREA = "nspawn"
 OLDEST = 252
 _SECONDS = 10.0
+_LOST_LOGS = {
+    Storage.VOLATILE: "the journal is kept in memory: logs of containers are lost at a reboot",
+    Storage.NONE: "journald keeps nothing: containers have no logs",
+}
 
 
 @functools.cache
@@ -70,3 +75,5 @@ def checks() -> Iterator[Check]:
     found = probe()
     verdict = Verdict.OK if found.available else Verdict.WARNING
     yield Check(area=AREA, what=found.reason or f"containers under {found.version}", verdict=verdict, hint=found.hint)
+    if found.available and (lost := _LOST_LOGS.get(find_storage())):
+        yield Check(area=AREA, what=lost, verdict=Verdict.WARNING, hint=STORAGE_HINT)
