@@ -29,7 +29,6 @@ from volt_core.contracts import (
 from volt_core.errors import (
     AlreadyExists,
     BackendUnavailable,
-    InvalidSpec,
     Locked,
     PluginError,
     StateError,
@@ -39,12 +38,12 @@ from volt_core.errors import (
 )
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
-from volt_core.names import USE_PREFIX, check_name, shown
+from volt_core.names import USE_PREFIX, check_name
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.workloads import index
 from volt_core.workloads.cleanup import Cleanup
-from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
+from volt_core.workloads.folders import LOCK_TIMEOUT, Folders, check_text
 from volt_core.workloads.logs import EVERYTHING, Excerpt, keepers_of_logs
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
@@ -117,7 +116,7 @@ class Workloads:
             labels=labels or {},
             auto_remove=auto_remove,
         )
-        _check_text(workload)
+        check_text(workload)
         self._paths.prepare()
         self.sweep()
         with self._folders.locked(name):
@@ -394,12 +393,3 @@ def _is_due(workload: Workload, status: Status) -> bool:
         # Of a run that was killed before its start. One that is under way looks the same for a moment.
         return workload.auto_remove and time.time_ns() - workload.created > _STARTS_WITHIN
     return workload.auto_remove and not status.active
-
-
-def _check_text(workload: Workload) -> None:
-    """Refuse what a state file cannot hold: arguments of a program may be any bytes, JSON is text."""
-    try:
-        msgspec.json.encode(workload)
-    except UnicodeEncodeError as error:
-        text = shown(error.object)
-        raise InvalidSpec(f"{text} is not valid UTF-8", hint="Put it into a file of the container instead.") from error
