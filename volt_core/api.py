@@ -16,7 +16,7 @@ from volt_core.plugins import Plugins
 from volt_core.workloads import Workloads, folder_checks
 
 if TYPE_CHECKING:
-    from volt_core.images import Images
+    from volt_core.images.manager import Images
 
 
 class Volt:
@@ -59,7 +59,7 @@ class Volt:
     @functools.cached_property
     def images(self) -> Images:
         """The images."""
-        from volt_core.images import Images
+        from volt_core.images.manager import Images
 
         return Images(lambda: self.store, self.plugins)
 

@@ -6,6 +6,7 @@ labels allow, so that one name serves for a unit, a machine, a host name and a d
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
@@ -42,9 +43,7 @@ def check_name(name: str) -> str:
 
 def new_name(prefix: str = "volt") -> str:
     """Return a fresh name for a workload that the user did not name."""
-    import secrets
-
-    return f"{prefix}-{secrets.token_hex(4)}"
+    return f"{prefix}-{os.urandom(4).hex()}"
 
 
 def is_digest(text: str) -> bool:

@@ -26,8 +26,8 @@ from volt_core.errors import (
     NotFoundError,
     UsageError,
 )
-from volt_core.images import Images, records
-from volt_core.images.manager import _name_from
+from volt_core.images import records
+from volt_core.images.manager import Images, _name_from
 from volt_core.models.image import ImageConfig
 from volt_core.testing.fakes import MemoryStore
 

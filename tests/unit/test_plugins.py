@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,6 +58,16 @@ def shelf(tmp_path, monkeypatch):
     (folder / "__pycache__").mkdir(parents=True)
     monkeypatch.syspath_prepend(folder)
     return Shelf(folder, tmp_path / "cache")
+
+
+def test_threads_that_ask_at_once_load_a_plugin_once(shelf):
+    for name in ("one", "two"):
+        shelf.add(name, f"    import time\n\n    time.sleep(0.1)\n{BACKEND.format(name=name)}")
+    plugins = shelf.plugins()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(plugins.backend, ["one", "two"] * 4))
+    assert [backend.NAME for backend in found] == ["one", "two"] * 4
+    assert len(set(found)) == 2
 
 
 BROKEN = {

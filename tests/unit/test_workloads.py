@@ -600,6 +600,20 @@ class TestSweep:
         workloads.create("other", spec())
         assert not paths.workload(Kind.CONTAINER, "web").exists()
 
+    def test_a_create_asks_nobody_how_those_are_that_stay(self, workloads, spec, monkeypatch):
+        workloads.create("web", spec())
+        workloads.create("once", spec(), auto_remove=True)
+        asked = []
+        statuses = DummyContainer.statuses
+
+        def counted(backend, wanted):
+            asked.extend(workload.name for workload in wanted)
+            return statuses(backend, wanted)
+
+        monkeypatch.setattr(DummyContainer, "statuses", counted)
+        workloads.create("other", spec())
+        assert asked == ["once"]
+
     def test_a_ref_without_folder_goes(self, workloads, paths, store, spec):
         workloads.create("web", spec())
         fs.remove_tree(paths.workload(Kind.CONTAINER, "web"))

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-import typer
-
 from volt_core.cli.messages import say
 from volt_core.errors import VoltError
 from volt_core.models.outcome import VOLT_FAILED
@@ -23,6 +21,14 @@ STATUS_OF_FAILURE = "status_of_failure"
 
 
 _MESSAGES = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated.", signal.SIGHUP: "Hung up."}
+
+
+class Leaving(Exception):
+    """A command that has said what there is to say ends with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"exit status {status}")
+        self.status = status
 
 
 class Terminated(KeyboardInterrupt):
@@ -62,6 +68,24 @@ def run_app(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    from volt_core.cli.plain import find_plain
+
+    act = find_plain(words)
+    try:
+        if act is None:
+            return _parse_and_run(words)
+        act()
+        return 0
+    except Leaving as leaving:
+        return leaving.status
+    except BrokenPipeError:
+        raise
+    except (VoltError, OSError) as error:
+        return report(error)
+
+
+def _parse_and_run(words: Sequence[str]) -> int:
+    import typer
     from typer.main import get_command
 
     from volt_core.cli.app import app
@@ -76,10 +100,6 @@ def _run(words: Sequence[str]) -> int:
         return leaving.exit_code
     except typer.Abort as abort:
         raise KeyboardInterrupt from abort
-    except BrokenPipeError:
-        raise
-    except (VoltError, OSError) as error:
-        return report(error)
     except Exception as error:
         # typer has its own copy of click, whose exception classes it does not export.
         if not hasattr(error, "format_message"):
@@ -135,7 +155,7 @@ def _explain(error: OSError) -> VoltError:
 def leave(status: int) -> None:
     """End the command with this status."""
     if status:
-        raise typer.Exit(status)
+        raise Leaving(status)
 
 
 @contextmanager
@@ -147,7 +167,7 @@ def own_failures() -> Iterator[None]:
         raise
     except (VoltError, OSError) as error:
         report(error)
-        raise typer.Exit(VOLT_FAILED) from error
+        raise Leaving(VOLT_FAILED) from error
 
 
 class Failures:

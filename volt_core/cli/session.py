@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-
-import typer
+from typing import TYPE_CHECKING
 
 from volt_core.api import Volt
 from volt_core.cli.messages import warn
+
+if TYPE_CHECKING:
+    import typer
 
 
 class Session:

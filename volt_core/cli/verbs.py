@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from volt_core.cli.exits import Failures
+from volt_core.cli import plain
 from volt_core.cli.options import seconds
 from volt_core.cli.session import volt_of
 from volt_core.models.signals import parse_signal
@@ -22,21 +21,20 @@ Timeout = Annotated[
 
 
 def start(ctx: typer.Context, names: Names) -> None:
-    """Start workloads."""
-    workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.start(name))
+    """Start workloads, several at a time."""
+    plain.start(volt_of(ctx).workloads, names)
 
 
 def stop(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads: send the stop signal, and kill what is left after the timeout."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.stop(name, timeout))
+    plain.each(names, lambda name: workloads.stop(name, timeout))
 
 
 def restart(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads, then start them."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.restart(name, timeout))
+    plain.each(names, lambda name: workloads.restart(name, timeout))
 
 
 def kill(
@@ -47,7 +45,7 @@ def kill(
     """Send a signal to the first process of workloads."""
     number = parse_signal(signal)
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.kill(name, number))
+    plain.each(names, lambda name: workloads.kill(name, number))
 
 
 def delete(
@@ -57,19 +55,19 @@ def delete(
 ) -> None:
     """Delete workloads with everything they wrote."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.delete(name, force=force))
+    plain.each(names, lambda name: workloads.delete(name, force=force))
 
 
 def freeze(ctx: typer.Context, names: Names) -> None:
     """Suspend all processes of workloads."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.freeze(name))
+    plain.each(names, lambda name: workloads.freeze(name))
 
 
 def thaw(ctx: typer.Context, names: Names) -> None:
     """Resume frozen workloads."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.thaw(name))
+    plain.each(names, lambda name: workloads.thaw(name))
 
 
 def wait(
@@ -81,14 +79,4 @@ def wait(
 ) -> None:
     """Wait until workloads end, and print their exit codes."""
     workloads = volt_of(ctx).workloads
-    _each(names, lambda name: workloads.wait(name, timeout).exit_status)
-
-
-def _each(names: Sequence[str], act: Callable[[str], int | None]) -> None:
-    """Act on each name and print what came out, or the name; one that fails does not keep the others."""
-    failures = Failures()
-    for name in names:
-        with failures.collect():
-            result = act(name)
-            print(name if result is None else result, flush=True)
-    failures.leave()
+    plain.each(names, lambda name: workloads.wait(name, timeout).exit_status)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +29,7 @@ def open_new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         if os.path.lexists(path):
             raise _taken(path)
-        partial = f".volt-{secrets.token_hex(8)}.part"
+        partial = f".volt-{os.urandom(8).hex()}.part"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(partial, "wb", opener=lambda name, _: os.open(name, flags, 0o666, dir_fd=folder)) as stream:
             try:

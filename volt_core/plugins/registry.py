@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -55,6 +56,8 @@ class Plugins:
         self._manager: pluggy.PluginManager | None = None
         self._loaded: dict[str, Loaded | Failure] = {}
         self._faults: list[Failure] = []
+        # Loading is for one thread at a time; a plugin that is being loaded may ask for others.
+        self._lock = threading.RLock()
 
     @property
     def disabled(self) -> frozenset[str]:
@@ -63,28 +66,31 @@ class Plugins:
 
     def infos(self) -> Mapping[str, PluginInfo]:
         """Return the enabled plugins by name, without importing any."""
-        if self._infos is None:
-            remembered = self._cache.read()
-            if remembered is None:
-                remembered = _distinct((*self._builtin, *self._discover()))
-                self._cache.write(remembered)
-            self._infos = {info.name: info for info in remembered if info.name not in self._disabled}
-        return self._infos
+        with self._lock:
+            if self._infos is None:
+                remembered = self._cache.read()
+                if remembered is None:
+                    remembered = _distinct((*self._builtin, *self._discover()))
+                    self._cache.write(remembered)
+                self._infos = {info.name: info for info in remembered if info.name not in self._disabled}
+            return self._infos
 
     def load(self, name: str) -> Loaded | Failure:
         """Import one plugin, once."""
-        if name not in self._loaded:
-            if self._manager is None:
-                self._manager = build_manager(trace=self._trace)
-            self._loaded[name] = load(self.infos()[name], self._manager)
-        return self._loaded[name]
+        with self._lock:
+            if name not in self._loaded:
+                if self._manager is None:
+                    self._manager = build_manager(trace=self._trace)
+                self._loaded[name] = load(self.infos()[name], self._manager)
+            return self._loaded[name]
 
     def load_all(self) -> Mapping[str, Loaded | Failure]:
         """Import every plugin and remember what each provides."""
-        for name in self.infos():
-            self.load(name)
-        self._remember()
-        return dict(self._loaded)
+        with self._lock:
+            for name in self.infos():
+                self.load(name)
+            self._remember()
+            return dict(self._loaded)
 
     def backend(self, name: str) -> type[Backend]:
         """Return the backend class of that name.
@@ -217,11 +223,13 @@ class Plugins:
 
     def _know_all(self) -> None:
         """Load what has never been loaded without fault, and remember what it provides."""
-        unknown = [name for name, info in self.infos().items() if info.provides is None and name not in self._loaded]
-        for name in unknown:
-            self.load(name)
-        if unknown:
-            self._remember()
+        with self._lock:
+            infos = self.infos().items()
+            unknown = [name for name, info in infos if info.provides is None and name not in self._loaded]
+            for name in unknown:
+                self.load(name)
+            if unknown:
+                self._remember()
 
     def _remember(self) -> None:
         """Keep what the loaded plugins provide, in memory and in the cache."""

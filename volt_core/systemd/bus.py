@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from msgspec import structs
+
 from volt_core import fs
 from volt_core.config import MAX_SECONDS
 from volt_core.errors import BackendError, BackendUnavailable, InvalidConfig, TimedOut
@@ -176,15 +178,23 @@ class Systemd:
     # States
 
     def show(self, unit: str) -> UnitState:
-        """Return what systemd knows of a unit, whether there is one or not, by one question."""
+        """Return what systemd knows of a service, whether there is one or not, by one question."""
         try:
-            # An empty name stands for all interfaces; a path that is asked for makes systemd load the unit.
-            values = self._call("GetAll", "s", ("",), path=unit_path(unit), interface=_PROPERTIES)[0]
+            return self._state(unit, "")  # of all interfaces
         except SystemdError as error:
-            if error.no_such_unit:
-                return GONE
-            raise
-        return read_state({name: value for name, (_, value) in values.items()})
+            return _gone(error)
+
+    def look(self, unit: str) -> UnitState:
+        """Return the state of a service, for a quarter of the time that :meth:`show` takes.
+
+        How it ended, what it uses and its time limit are left out: four hundred properties of a service are read for
+        them, some from the cgroup.
+        """
+        try:
+            state = self._state(unit, _UNIT)
+            return structs.replace(state, main_pid=self._get(unit, _SERVICE, "MainPID")) if state.is_active else state
+        except SystemdError as error:
+            return _gone(error)
 
     def active_units(self, pattern: str) -> set[str]:
         """Return the names of the units whose name matches and that are active or about to be, by one question."""
@@ -194,7 +204,10 @@ class Systemd:
     def await_state(
         self, unit: str, condition: Callable[[UnitState], bool], timeout: float | None = None
     ) -> UnitState | None:
-        """Block until `condition` holds and return the state for which it did; None if that took too long."""
+        """Block until `condition` holds and return the state for which it did; None if that took too long.
+
+        The state is as :meth:`look` gives it.
+        """
         from jeepney import MatchRule
 
         rule = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged", path=unit_path(unit))
@@ -202,7 +215,7 @@ class Systemd:
         deadline = None if timeout is None else time.monotonic() + timeout
         # Signals of both kinds are news, and what they say is looked up: the state now is what counts.
         with self._signals(rule) as changes, self._signals(removed, queue=changes):
-            while not condition(state := self.show(unit)):
+            while not condition(state := self.look(unit)):
                 if self._next(changes, deadline) is None:
                     return None
         return state
@@ -215,7 +228,7 @@ class Systemd:
 
     def reload_if_needed(self, units: Iterable[str]) -> None:
         """Reload once if the file of any of the units has changed since systemd read it."""
-        if any(self.show(unit).need_reload for unit in units):
+        if any(self._get(unit, _UNIT, "NeedDaemonReload") for unit in units):
             self.reload()
 
     def reset_failed(self, unit: str) -> None:
@@ -245,6 +258,14 @@ class Systemd:
         self._call("DisableUnitFiles", "asb", ([unit], False))
 
     # D-Bus
+
+    def _state(self, unit: str, interface: str) -> UnitState:
+        # A path that is asked for makes systemd load the unit.
+        values = self._call("GetAll", "s", (interface,), path=unit_path(unit), interface=_PROPERTIES)[0]
+        return read_state({name: value for name, (_, value) in values.items()})
+
+    def _get(self, unit: str, interface: str, name: str) -> Any:
+        return self._call("Get", "ss", (interface, name), path=unit_path(unit), interface=_PROPERTIES)[0][1]
 
     def _call(
         self, member: str, signature: str, body: tuple[Any, ...], *, path: str = _PATH, interface: str = _MANAGER
@@ -353,6 +374,13 @@ def unit_path(unit: str) -> str:
         for at, byte in enumerate(unit.encode())
     )
     return f"{_PATH}/unit/{escaped}"
+
+
+def _gone(error: SystemdError) -> UnitState:
+    """Return the state of a unit that is not there; raise any other error."""
+    if error.no_such_unit:
+        return GONE
+    raise error
 
 
 def _limit() -> float:

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from volt_core import fs
-from volt_core.errors import ConflictError, StateCorrupt, StateError
+from volt_core.errors import ConflictError, InvalidSpec, StateCorrupt, StateError
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Workload
 from volt_core.names import check_name, shown
 from volt_core.paths import VoltPaths
@@ -220,3 +220,12 @@ def _replace_env(workload: Workload, env: Mapping[str, str]) -> Workload:
 
 def _without_env(workload: Workload) -> Workload:
     return _replace_env(workload, {})
+
+
+def check_text(workload: Workload) -> None:
+    """Refuse what a state file cannot hold: arguments of a program may be any bytes, JSON is text."""
+    try:
+        msgspec.json.encode(workload)
+    except UnicodeEncodeError as error:
+        text = shown(error.object)
+        raise InvalidSpec(f"{text} is not valid UTF-8", hint="Put it into a file of the container instead.") from error

@@ -1,7 +1,8 @@
 """The workload index, ``workload-state.json``: a summary for shell completion and for other programs.
 
 It decides nothing. It is written anew from the folders after each create and delete, and whoever needs
-the truth reads the folders.
+the truth reads the folders. So it is not made durable: after a power failure it may lag behind, or be damaged, until
+the next create or delete.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def rebuild(paths: VoltPaths, folders: Folders) -> Index:
     with fs.lock(paths.locks / "index", what="the workload index"):
         fs.remove_unfinished(paths.index)
         index = Index(workloads=tuple(_entries(folders.read_all())))
-        _FILE.write(paths.index, index, mode=0o600)
+        fs.write_atomic(paths.index, _FILE.encode(index), mode=0o600, durable=False)
     return index
 
 

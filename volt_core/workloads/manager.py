@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -30,7 +29,6 @@ from volt_core.contracts import (
 from volt_core.errors import (
     AlreadyExists,
     BackendUnavailable,
-    InvalidSpec,
     Locked,
     PluginError,
     StateError,
@@ -40,12 +38,12 @@ from volt_core.errors import (
 )
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Spec, Status, VmSpec, Workload, WorkloadStatus
-from volt_core.names import USE_PREFIX, check_name, shown
+from volt_core.names import USE_PREFIX, check_name
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
 from volt_core.workloads import index
 from volt_core.workloads.cleanup import Cleanup
-from volt_core.workloads.folders import LOCK_TIMEOUT, Folders
+from volt_core.workloads.folders import LOCK_TIMEOUT, Folders, check_text
 from volt_core.workloads.logs import EVERYTHING, Excerpt, keepers_of_logs
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
@@ -103,6 +101,8 @@ class Workloads:
         auto_remove: bool = False,
     ) -> Workload:
         """Create a workload; when this raises, nothing of it is left."""
+        import uuid  # brings 'platform', for a create alone
+
         check_name(name)
         chosen = self.choose_backend(kind, backend)
         require_facets(self._plugins, chosen, spec)
@@ -116,7 +116,7 @@ class Workloads:
             labels=labels or {},
             auto_remove=auto_remove,
         )
-        _check_text(workload)
+        check_text(workload)
         self._paths.prepare()
         self.sweep()
         with self._folders.locked(name):
@@ -297,13 +297,16 @@ class Workloads:
 
         Those that have ended and asked to be removed are: no process of Volt's waits for that moment.
         """
+        return self._survey(lambda workload: True)
+
+    def _survey(self, wanted: Callable[[Workload], bool]) -> Survey:
         by_backend: dict[str, list[Workload]] = {}
         damaged = []
         for found in self._folders.read_all():
-            if isinstance(found, Workload):
-                by_backend.setdefault(found.backend, []).append(found)
-            else:
+            if not isinstance(found, Workload):
                 damaged.append(found)
+            elif wanted(found):
+                by_backend.setdefault(found.backend, []).append(found)
         listed = []
         for name, workloads in by_backend.items():
             listed += self._statuses(name, workloads)
@@ -338,7 +341,8 @@ class Workloads:
     def sweep(self) -> None:
         """Clear away what interrupted commands left, and ended workloads that asked to be removed."""
         self._cleanup.sweep()
-        self.survey()
+        # Of the others nobody asks here how they are: that would make a create slower with each one that runs.
+        self._survey(lambda workload: workload.auto_remove)
 
     def _pin(self, workload: Workload) -> None:
         if isinstance(workload.spec, ContainerSpec | VmSpec):
@@ -389,12 +393,3 @@ def _is_due(workload: Workload, status: Status) -> bool:
         # Of a run that was killed before its start. One that is under way looks the same for a moment.
         return workload.auto_remove and time.time_ns() - workload.created > _STARTS_WITHIN
     return workload.auto_remove and not status.active
-
-
-def _check_text(workload: Workload) -> None:
-    """Refuse what a state file cannot hold: arguments of a program may be any bytes, JSON is text."""
-    try:
-        msgspec.json.encode(workload)
-    except UnicodeEncodeError as error:
-        text = shown(error.object)
-        raise InvalidSpec(f"{text} is not valid UTF-8", hint="Put it into a file of the container instead.") from error

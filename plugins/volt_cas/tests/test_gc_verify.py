@@ -13,7 +13,7 @@ from volt_cas.layout import fan_out
 from volt_core import run
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import InvalidName, Locked, RefNotFound, StateCorrupt, StateTooNew, StoreError
-from volt_core.images import Images
+from volt_core.images.manager import Images
 
 
 @pytest.fixture

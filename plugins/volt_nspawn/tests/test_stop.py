@@ -62,7 +62,7 @@ def test_a_frozen_one_is_killed_in_time(bench: Workbench) -> None:
     assert bench.backend.status(workload).status is Status.FAILED
 
 
-def test_many_are_listed_by_one_question_and_one_more_for_each_that_is_active(
+def test_many_are_listed_by_one_question_and_two_more_for_each_that_is_active(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workloads = [bench.start(ShellPayload().sleeps()) for _ in range(3)]
@@ -77,7 +77,7 @@ def test_many_are_listed_by_one_question_and_one_more_for_each_that_is_active(
     monkeypatch.setattr(Systemd, "_call", counted)
     found = bench.backend.statuses(workloads)
     assert [found[workload.name].status for workload in workloads] == [Status.RUNNING] * 3 + [Status.CREATED] * 3
-    assert sorted(asked) == ["GetAll"] * 3 + ["ListUnitsByPatterns"]
+    assert sorted(asked) == ["Get"] * 3 + ["GetAll"] * 3 + ["ListUnitsByPatterns"]
 
 
 def _texts(unit: str, key: str) -> list[str]:

@@ -163,5 +163,6 @@ def test_a_unit_that_is_not_there_is_gone(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(systemd, "_call", refuse)
     assert systemd.show("a.service") == GONE
+    assert systemd.look("a.service") == GONE
     systemd.reset_failed("a.service")
     systemd.kill("a.service", 9)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from volt_core.testing import roots
-from volt_core.testing.hosts.base import make_base
+from volt_core.testing.hosts.base import PACKAGES, make_base
 from volt_core.testing.hosts.machine import Host
 from volt_core.testing.hosts.site import make_site
 
@@ -66,9 +66,9 @@ class Hosts:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._number = 0
 
-    def make(self, suite: str) -> Host:
-        """Return a new host, not yet booted; whoever asked destroys it."""
-        base = make_base(suite, CACHE)
+    def make(self, suite: str, packages: tuple[str, ...] = PACKAGES) -> Host:
+        """Return a new host with these packages, not yet booted; whoever asked destroys it."""
+        base = make_base(suite, CACHE, packages)
         site = make_site(base, self._root, self._sources, self._requirements, CACHE)
         coverage = _coverage_file()
         binds, writable = {SOURCE: self._root, DEBIAN: base}, {_COVERAGE_FOLDER: coverage.parent} if coverage else {}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from volt_cas import below
-from volt_cas.checkout import check_out
 from volt_cas.layout import Layout
 from volt_cas.objects import read_directory, read_tree
 from volt_cas.record import DirectoryEntry, FifoEntry, FileEntry, Node, SymlinkEntry
@@ -36,6 +35,8 @@ def linked_tree(layout: Layout, digest: bytes) -> Path:
     """
     path = layout.link_path(digest)
     if not path.is_dir():
+        from volt_cas.checkout import check_out
+
         layout.prepare()
         with open_staging(layout) as staging:
             fresh = staging / "link"

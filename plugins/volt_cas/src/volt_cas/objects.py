@@ -10,7 +10,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,7 +158,7 @@ class Writer:
     @contextlib.contextmanager
     def stream(self) -> Iterator[ObjectStream]:
         """Give a receiver for content that is too large for memory; nothing is kept unless it is finished."""
-        path = _OBJECTS + b"." + secrets.token_hex(8).encode()
+        path = _OBJECTS + b"." + os.urandom(8).hex().encode()
         descriptor = os.open(path, _CREATE, 0o600, dir_fd=self._staging)
         try:
             yield ObjectStream(self, descriptor, path)

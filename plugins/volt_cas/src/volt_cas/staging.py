@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from volt_core import fs
 def open_staging(layout: Layout) -> Iterator[Path]:
     """Give a directory below ``tmp/`` that is removed at the end; its lock tells that its process lives."""
     _remove_dead(layout)
-    path = layout.tmp / f"run-{os.getpid()}-{secrets.token_hex(4)}"
+    path = layout.tmp / f"run-{os.getpid()}-{os.urandom(4).hex()}"
     while True:
         # Until it is locked, somebody may take it for dead: then it is made anew.
         path.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,7 @@
-"""The store as the rest of Volt sees it."""
+"""The store as the rest of Volt sees it.
+
+What only some commands need is imported when it is called: a container starts with refs and a linked tree.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from volt_cas import browse, checkout, gc, links, tar_out, usage, verify
+from volt_cas import browse, links
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import Writer, open_writer, read_tree
 from volt_cas.refs import Refs
-from volt_cas.statcache import StatCache
-from volt_cas.tar_in import TarImport
-from volt_cas.tree import Scan
 from volt_core.contracts import (
     SILENT,
     CheckoutMode,
@@ -56,6 +56,9 @@ class CasStore(Store):
         mtime: MtimePolicy = MtimePolicy.KEEP,
         progress: Progress = SILENT,
     ) -> PutResult:
+        from volt_cas.statcache import StatCache
+        from volt_cas.tree import Scan
+
         progress.begin(f"Reading {source}")
         with self._writing(ref, f"Cannot put '{source}'") as writer:
             cache = StatCache(self._layout, source)
@@ -80,6 +83,8 @@ class CasStore(Store):
         mtime: MtimePolicy = MtimePolicy.KEEP,
         progress: Progress = SILENT,
     ) -> PutResult:
+        from volt_cas.tar_in import TarImport
+
         progress.begin("Reading the archive")
         with self._writing(ref, "Cannot put the archive") as writer:
             archive = TarImport(writer, mtime=mtime, progress=progress)
@@ -95,8 +100,10 @@ class CasStore(Store):
         )
 
     def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
+        from volt_cas.tar_out import export_tar
+
         with self._reading(digest) as top:
-            tar_out.export_tar(self._layout, top, stream, progress)
+            export_tar(self._layout, top, stream, progress)
 
     def checkout(
         self,
@@ -106,10 +113,12 @@ class CasStore(Store):
         mode: CheckoutMode = CheckoutMode.AUTO,
         progress: Progress = SILENT,
     ) -> CheckoutResult:
+        from volt_cas.checkout import check_out
+
         with self._reading(digest) as top:
             if mode is CheckoutMode.LINK:
                 self._layout.prepare()
-            return checkout.check_out(self._layout, top, destination, mode=mode, progress=progress)
+            return check_out(self._layout, top, destination, mode=mode, progress=progress)
 
     def linked_tree(self, digest: str) -> Path:
         with self._reading(digest) as top, explained("Cannot make the linked tree", self.path):
@@ -145,25 +154,31 @@ class CasStore(Store):
         return self._refs.log(name)
 
     def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+        from volt_cas.verify import verify
+
         if not self._layout.exists():
             return VerifyReport(objects=0, bytes=0, trees=0)
         with explained("Cannot verify the store", self.path), self._layout.shared():
-            return verify.verify(self._layout, self._refs, progress)
+            return verify(self._layout, self._refs, progress)
 
     def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+        from volt_cas.gc import collect
+
         if not self._layout.exists():
             return GcReport(dry_run=dry_run, objects=0, trees=0, variants=0, bytes=0)
         with explained("Cannot collect garbage", self.path):
             if not dry_run:
                 self._layout.prepare()
-            return gc.collect(self._layout, self._refs, dry_run=dry_run, grace=grace)
+            return collect(self._layout, self._refs, dry_run=dry_run, grace=grace)
 
     def usage(self) -> Usage:
+        from volt_cas.usage import usage
+
         with contextlib.ExitStack() as stack:
             stack.enter_context(explained("Cannot count what the store holds", self.path))
             if self._layout.exists():
                 stack.enter_context(self._layout.shared())
-            return usage.usage(self._layout, self._refs)
+            return usage(self._layout, self._refs)
 
     @contextlib.contextmanager
     def _writing(self, ref: Ref | None, act: str) -> Iterator[Writer]:

@@ -105,7 +105,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
                 raise
             finally:
                 started()
-            relay.attend(find_leader(systemd.show(unit).main_pid))
+            relay.attend(find_leader(systemd.look(unit).main_pid))
             systemd.await_state(unit, self._has_ended(workload, invocation))
             relay.finish()
         return self._outcome(workload, invocation)
@@ -144,7 +144,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def stop(self, workload: Workload, timeout: float) -> None:
         unit = self._unit(workload)
         with Systemd() as systemd:
-            state = systemd.show(unit)
+            state = systemd.look(unit)
             if not state.is_active:
                 return
             if state.freezer != "running":
@@ -176,14 +176,14 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def status(self, workload: Workload) -> WorkloadStatus:
         with Systemd() as systemd:
-            return self._status(systemd, workload, systemd.show(self._unit(workload)))
+            return self._status(systemd, workload, systemd.look(self._unit(workload)))
 
     def statuses(self, workloads: Sequence[Workload]) -> Mapping[str, WorkloadStatus]:
         with Systemd() as systemd:
             active = systemd.active_units(unit_pattern(self.paths))
             return {
                 workload.name: self._status(
-                    systemd, workload, systemd.show(unit) if (unit := self._unit(workload)) in active else None
+                    systemd, workload, systemd.look(unit) if (unit := self._unit(workload)) in active else None
                 )
                 for workload in workloads
             }
@@ -191,7 +191,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
     def wait(self, workload: Workload, timeout: float | None = None) -> Outcome:
         with Systemd() as systemd:
             unit = self._unit(workload)
-            invocation = systemd.show(unit).invocation
+            invocation = systemd.look(unit).invocation
             ended = self._has_ended(workload, invocation)
             if spec_of(workload).boot or spec_of(workload).restart.policy != "no":
                 # What systemd starts again has not ended for whoever waits: the last run is the one that counts.
@@ -228,7 +228,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             systemd.thaw(self._unit(workload))
 
     def stats(self, workload: Workload) -> StatsSample:
-        state = self._active(workload, "measure")
+        state = self._active(workload, "measure", Systemd.show)
         found = processes.descendants(state.main_pid)
         memory = sum(stat.memory_bytes for stat in found) if state.memory_bytes is None else state.memory_bytes
         tasks = sum(stat.threads for stat in found if stat.alive) if state.tasks is None else state.tasks
@@ -263,7 +263,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def _start_alone(self, systemd: Systemd, workload: Workload) -> str:
         plan, began = plan_container(workload, self.paths, self.store), time.time_ns()
-        if systemd.show(plan.unit).is_active:
+        if systemd.look(plan.unit).is_active:
             raise WrongState(
                 f"Cannot start '{workload.name}': it is running", hint=f"Stop it first: volt stop {workload.name}"
             )
@@ -284,7 +284,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         except JobFailed as error:
             raise start_error(plan, error, began) from error
         # It may be over already, and systemd has forgotten it then.
-        state = systemd.show(plan.unit)
+        state = systemd.look(plan.unit)
         outcome = None if state.is_active else status.last_outcome(plan.folder)
         return outcome.invocation if outcome is not None else state.invocation
 
@@ -301,12 +301,14 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
         found = status.status_of(folder, unit, boot=boot, note=note)
         if found.outcome is not None and found.outcome.result == "lost":
             # Or it was started after systemd was asked.
-            found = status.status_of(folder, systemd.show(self._unit(workload)), boot=boot, note=note)
+            found = status.status_of(folder, systemd.look(self._unit(workload)), boot=boot, note=note)
         return found
 
-    def _active(self, workload: Workload, act: str) -> UnitState:
+    def _active(
+        self, workload: Workload, act: str, ask: Callable[[Systemd, str], UnitState] = Systemd.look
+    ) -> UnitState:
         with Systemd() as systemd:
-            state = systemd.show(self._unit(workload))
+            state = ask(systemd, self._unit(workload))
         if not state.is_active:
             raise WrongState(
                 f"Cannot {act} '{workload.name}': it is not running", hint=f"Start it: volt start {workload.name}"

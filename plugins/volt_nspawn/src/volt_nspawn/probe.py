@@ -32,19 +32,30 @@ def probe() -> Probe:
         return Probe.no("systemd is not PID 1 here", "Use --backend proot, which needs neither root nor systemd.")
     if os.geteuid() != 0:
         return Probe.no("only root starts units of the system", "Run it with sudo, or use --backend proot.")
-    if run.find_program("systemd-nspawn") is None:
+    program = run.find_program("systemd-nspawn")
+    if program is None:
         return Probe.no("systemd-nspawn is not installed", "Install the package systemd-container.")
     try:
-        said = run.run(["systemd-nspawn", "--version"], timeout=_SECONDS).stdout.decode("utf-8", "replace")
-    except VoltError as error:
-        return Probe.no(f"systemd-nspawn does not run: {error.brief}")
-    match = re.match(r"systemd (\d+)", said)
-    version = int(match[1]) if match else 0
+        version = find_version(Path(program))
+    except (VoltError, OSError) as error:
+        return Probe.no(f"systemd-nspawn does not run: {error}")
     if version < OLDEST:
         return Probe.no(f"systemd {version} is too old, {OLDEST} is the oldest that works", "Upgrade the host.")
     if "overlay" not in Path("/proc/filesystems").read_text("ascii") and not _can_load_overlay():
         return Probe.no("the kernel has no overlay file system", "Load the module overlay.")
     return Probe.yes(f"systemd {version}")
+
+
+def find_version(program: Path) -> int:
+    """Return the version of systemd that a program belongs to, 0 if it does not tell.
+
+    Programs of systemd are linked with a library that has its version in its name. Asking the program takes 6 ms, of
+    each create. Raises OSError, :class:`VoltError`.
+    """
+    match = re.search(rb"libsystemd-shared-(\d+)", program.read_bytes())
+    if match is None:
+        match = re.match(rb"systemd (\d+)", run.run([str(program), "--version"], timeout=_SECONDS).stdout)
+    return int(match[1]) if match else 0
 
 
 def _can_load_overlay() -> bool:

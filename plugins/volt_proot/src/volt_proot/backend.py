@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -127,7 +127,7 @@ class ProotBackend(Backend, Exec, Attach, Stats):
             folder=str(folder),
             log=str(folder / _LOG),
             process=process,
-            invocation=secrets.token_hex(16),
+            invocation=os.urandom(16).hex(),
             mounts=tuple(plan_layout(folder, spec).mounts),
             stop_signal=parse_signal(spec.stop_signal),
             stop_timeout=spec.stop_timeout,
