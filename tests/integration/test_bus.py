@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from volt_core.errors import TimedOut
-from volt_core.systemd.bus import JobFailed, Systemd, SystemdError
+from volt_core.systemd.bus import JobFailed, Systemd
+from volt_core.systemd.client import SystemdError
 from volt_core.systemd.machine import cgroup_of
 from volt_core.systemd.transient import build_properties
 from volt_core.systemd.unitfile import Section, Unit

@@ -1,63 +1,37 @@
 """systemd over D-Bus: jobs that are awaited, states, transient units.
 
-The interface is org.freedesktop.systemd1(5). One connection per object, made when it is first needed;
-every call has a time limit, after which it is systemd that is reported, not Volt that hangs.
+The interface is org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import structs
 
 from volt_core import fs
-from volt_core.config import MAX_SECONDS
-from volt_core.errors import BackendError, BackendUnavailable, InvalidConfig, TimedOut
-from volt_core.names import shown
+from volt_core.errors import BackendError, TimedOut
+from volt_core.systemd.client import MANAGER, NAME, PATH, BusClient, SystemdError
 from volt_core.systemd.unitstate import ACTIVE, GONE, UnitState, read_state
 
 if TYPE_CHECKING:
-    from jeepney import Message
+    pass
 
-LIMIT_VARIABLE = "VOLT_SYSTEMD_TIMEOUT"
-_CALL_SECONDS = 25.0
-_LONGEST_WAIT = 86_400.0
 _RUNTIME_UNITS = Path("/run/systemd/system")
 _STOP_DROP_IN = "90-volt-stop.conf"
-_NAME = "org.freedesktop.systemd1"
-_PATH = "/org/freedesktop/systemd1"
-_MANAGER = f"{_NAME}.Manager"
-_UNIT = f"{_NAME}.Unit"
-_SERVICE = f"{_NAME}.Service"
+_UNIT = f"{NAME}.Unit"
+_SERVICE = f"{NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
-_NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
-_REEXEC_POLL = 0.05
 
-_NOTHING_THERE = (f"{_NAME}.NoSuchUnit", f"{_NAME}.NoSuchProcess")
+_NOTHING_THERE = (f"{NAME}.NoSuchUnit", f"{NAME}.NoSuchProcess")
 
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
 Whom = Literal["all", "main"]
-
-
-class SystemdError(BackendError):
-    """systemd answered with an error; `name` is the one it has on D-Bus."""
-
-    def __init__(self, brief: str, *, name: str = "", details: str | None = None, hint: str | None = None) -> None:
-        super().__init__(brief, details=details, hint=hint)
-        self.name = name
-
-    @property
-    def no_such_unit(self) -> bool:
-        """Whether it says that there is no such unit."""
-        return self.name == f"{_NAME}.NoSuchUnit"
 
 
 class JobFailed(BackendError):
@@ -68,35 +42,8 @@ class JobFailed(BackendError):
         self.result = result
 
 
-class Systemd:
+class Systemd(BusClient):
     """The host's service manager."""
-
-    def __init__(self) -> None:
-        self._subscribed = False
-        self._seconds = _limit()
-
-    @functools.cached_property
-    def _connection(self) -> Any:
-        hint = "Install the package dbus, and see: systemctl status dbus"
-        try:
-            return _connect(self._seconds)
-        except TimeoutError as error:
-            raise TimedOut(f"The system bus does not answer within {self._seconds:g} s", hint=hint) from error
-        except (OSError, EOFError, ValueError) as error:
-            raise BackendUnavailable(f"Cannot reach the system bus: {error}", hint=hint) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hang up."""
-        if "_connection" in self.__dict__:
-            self._connection.close()
-            del self._connection
-        self._subscribed = False
 
     # Jobs
 
@@ -154,7 +101,7 @@ class Systemd:
     def _job_ends(self) -> Iterator[Any]:
         from jeepney import MatchRule
 
-        rule = MatchRule(type="signal", interface=_MANAGER, member="JobRemoved", path=_PATH)
+        rule = MatchRule(type="signal", interface=MANAGER, member="JobRemoved", path=PATH)
         with self._signals(rule) as queue:
             yield queue
 
@@ -211,7 +158,7 @@ class Systemd:
         from jeepney import MatchRule
 
         rule = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged", path=unit_path(unit))
-        removed = MatchRule(type="signal", interface=_MANAGER, member="UnitRemoved", path=_PATH)
+        removed = MatchRule(type="signal", interface=MANAGER, member="UnitRemoved", path=PATH)
         deadline = None if timeout is None else time.monotonic() + timeout
         # Signals of both kinds are news, and what they say is looked up: the state now is what counts.
         with self._signals(rule) as changes, self._signals(removed, queue=changes):
@@ -267,69 +214,6 @@ class Systemd:
     def _get(self, unit: str, interface: str, name: str) -> Any:
         return self._call("Get", "ss", (interface, name), path=unit_path(unit), interface=_PROPERTIES)[0][1]
 
-    def _call(
-        self, member: str, signature: str, body: tuple[Any, ...], *, path: str = _PATH, interface: str = _MANAGER
-    ) -> tuple[Any, ...]:
-        from jeepney import DBusAddress, MessageType, new_method_call
-
-        address = DBusAddress(path, bus_name=_NAME, interface=interface)
-        deadline = time.monotonic() + self._seconds
-        while True:
-            reply = self._answer(new_method_call(address, member, signature or None, body))
-            if reply.header.message_type is not MessageType.error:
-                answer: tuple[Any, ...] = reply.body
-                return answer
-            name = str(reply.header.fields.get(4, ""))
-            if name != _NO_REPLY or time.monotonic() > deadline:
-                said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else name
-                raise SystemdError(f"systemd refused {member}: {said}", name=name)
-            # systemd executes itself anew (daemon-reexec). What it has carried out it has answered before.
-            time.sleep(_REEXEC_POLL)
-
-    def _answer(self, message: Message) -> Message:
-        try:
-            reply: Message = self._connection.send_and_get_reply(message, timeout=self._seconds)
-        except TimeoutError as error:
-            # An answer that comes late would be taken for the next one's.
-            self.close()
-            raise _no_answer(self._seconds) from error
-        except (OSError, EOFError) as error:
-            self.close()
-            raise BackendError(f"Lost the connection to systemd: {error}") from error
-        return reply
-
-    @contextlib.contextmanager
-    def _signals(self, rule: Any, queue: Any = None) -> Iterator[Any]:
-        from jeepney.bus_messages import message_bus
-
-        if not self._subscribed:
-            # Without a subscriber systemd sends no signals of units and jobs.
-            self._call("Subscribe", "", ())
-            self._subscribed = True
-        self._answer(message_bus.AddMatch(rule))
-        try:
-            with self._connection.filter(rule, queue=queue, bufsize=4096) as received:
-                yield received
-        finally:
-            with contextlib.suppress(BackendError):
-                self._answer(message_bus.RemoveMatch(rule))
-
-    def _next(self, queue: Any, deadline: float | None) -> Message | None:
-        """Return the next signal, or None if there is none before the deadline."""
-        while True:
-            left = _LONGEST_WAIT if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                # epoll refuses what is longer than some weeks.
-                message: Message = self._connection.recv_until_filtered(queue, timeout=min(left, _LONGEST_WAIT))
-            except TimeoutError:
-                if left < _LONGEST_WAIT:
-                    return None
-            except (OSError, EOFError) as error:
-                self.close()
-                raise BackendError(f"Lost the connection to systemd: {error}") from error
-            else:
-                return message
-
     @contextlib.contextmanager
     def _unless_missing(self) -> Iterator[None]:
         try:
@@ -337,25 +221,6 @@ class Systemd:
         except SystemdError as error:
             if error.name not in _NOTHING_THERE:
                 raise
-
-
-def _connect(seconds: float) -> Any:
-    from jeepney.bus import get_bus
-    from jeepney.io.blocking import DBusConnection, prep_socket
-
-    class Connection(DBusConnection):  # type: ignore[misc]
-        """One whose first call, made by the constructor, has a time limit too."""
-
-        def send_and_get_reply(self, message: Message, *, timeout: float | None = None) -> Message:
-            reply: Message = super().send_and_get_reply(message, timeout=timeout or seconds)
-            return reply
-
-    sock = prep_socket(get_bus("SYSTEM"), timeout=seconds)
-    try:
-        return Connection(sock)
-    except BaseException:
-        sock.close()
-        raise
 
 
 def forget_stop_timeout(unit: str) -> None:
@@ -373,7 +238,7 @@ def unit_path(unit: str) -> str:
         chr(byte) if chr(byte).isalnum() and byte < 128 and not (at == 0 and chr(byte).isdigit()) else f"_{byte:02x}"
         for at, byte in enumerate(unit.encode())
     )
-    return f"{_PATH}/unit/{escaped}"
+    return f"{PATH}/unit/{escaped}"
 
 
 def _gone(error: SystemdError) -> UnitState:
@@ -381,22 +246,3 @@ def _gone(error: SystemdError) -> UnitState:
     if error.no_such_unit:
         return GONE
     raise error
-
-
-def _limit() -> float:
-    """Return how many seconds systemd and the bus are given for an answer."""
-    text = os.environ.get(LIMIT_VARIABLE, "")
-    try:
-        seconds = float(text) if text else _CALL_SECONDS
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MAX_SECONDS:
-        raise InvalidConfig(f"Invalid {LIMIT_VARIABLE}={shown(text)}", hint="Give a number of seconds, as 25.")
-    return seconds
-
-
-def _no_answer(seconds: float) -> TimedOut:
-    return TimedOut(
-        f"systemd does not answer within {seconds:g} s",
-        hint="See: systemctl is-system-running; journalctl -b -u init.scope",
-    )

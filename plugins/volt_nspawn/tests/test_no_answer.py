@@ -15,7 +15,7 @@ import pytest
 from volt_core.contracts import Backend
 from volt_core.errors import TimedOut
 from volt_core.models.workload import RestartPolicy, Status, Workload
-from volt_core.systemd.bus import LIMIT_VARIABLE
+from volt_core.systemd.client import LIMIT_VARIABLE
 from volt_core.testing.payloads import ShellPayload
 from volt_core.testing.workbench import GRACE, Pipes, Workbench
 

@@ -14,8 +14,8 @@ from jeepney import HeaderFields, new_method_return
 from jeepney.low_level import Parser
 
 from volt_core.errors import BackendError, BackendUnavailable, InvalidConfig, TimedOut
-from volt_core.systemd import bus
-from volt_core.systemd.bus import LIMIT_VARIABLE, Systemd, unit_path
+from volt_core.systemd.bus import Systemd, unit_path
+from volt_core.systemd.client import LIMIT_VARIABLE, SystemdError
 from volt_core.systemd.unitstate import GONE, read_state
 from volt_core.testing.workbench import background
 
@@ -159,7 +159,7 @@ def test_a_unit_that_is_not_there_is_gone(monkeypatch: pytest.MonkeyPatch) -> No
     systemd = Systemd()
 
     def refuse(*_: Any, **__: Any) -> Any:
-        raise bus.SystemdError("systemd refused GetAll", name="org.freedesktop.systemd1.NoSuchUnit")
+        raise SystemdError("systemd refused GetAll", name="org.freedesktop.systemd1.NoSuchUnit")
 
     monkeypatch.setattr(systemd, "_call", refuse)
     assert systemd.show("a.service") == GONE
