@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from msgspec import structs
 
@@ -18,9 +18,6 @@ from volt_core import fs
 from volt_core.errors import BackendError, TimedOut
 from volt_core.systemd.client import MANAGER, NAME, PATH, BusClient, SystemdError
 from volt_core.systemd.unitstate import ACTIVE, GONE, UnitState, read_state
-
-if TYPE_CHECKING:
-    pass
 
 _RUNTIME_UNITS = Path("/run/systemd/system")
 _STOP_DROP_IN = "90-volt-stop.conf"
