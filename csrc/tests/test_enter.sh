@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What enter does in a container made by unshare(1), in TAP. ENTER and CONFINED name the programs. Needs root.
 set -u
+# shellcheck source=csrc/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 : "${ENTER:?}" "${CONFINED:?}"
 if [ "$(id -u)" != 0 ]; then
@@ -11,6 +13,7 @@ fi
 # The leak check makes a helper process, which enter has in another pid namespace, and waits for it for ever.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 work=$(mktemp -d) || exit 2
+notes=$work/err
 chmod 1777 "$work"
 # Where root of a user namespace gets to, too.
 cp "$CONFINED" "$work/confined" && CONFINED=$work/confined
@@ -19,8 +22,6 @@ cgroup=$cgroups/volt-test-enter-$$
 mkdir "$cgroup" 2>/dev/null || cgroup=
 container=
 leader=
-count=0
-failed=0
 
 remove_container() {
         [ -z "$container" ] || kill -KILL "$leader" "$container" 2>/dev/null
@@ -85,18 +86,6 @@ started() {
         sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20
 }
 
-verdict() {
-        count=$((count + 1))
-        if [ "$2" = "$3" ]; then
-                echo "ok $count - $1"
-        else
-                echo "not ok $count - $1"
-                echo "# wanted $3"
-                echo "# got    $2"
-                sed 's/^/# /' "$work/err"
-                failed=1
-        fi
-}
 
 # enter ARGS...: leaves code, report and output
 enter() {
@@ -191,5 +180,4 @@ verdict 'a process that has ended' "$code $report" '125 fail 125 3 the container
 "$ENTER" --leader 1 -- true 2>/dev/null
 verdict 'usage' $? 125
 
-echo "1..$count"
-exit $failed
+tap_done

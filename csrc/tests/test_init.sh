@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # What init reports and returns, in TAP. INIT names the program; tests/unit/test_programs.py has what needs a terminal.
 set -u
+# shellcheck source=csrc/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 : "${INIT:?}"
 work=$(mktemp -d) || exit 2
 trap 'chmod 700 "$work/shut"; rm -rf "$work"' EXIT
-count=0
-failed=0
 
 # check NAME CODE REPORT -- ARGS...: the exit code of init, and what it reports once the pid is masked
 check() {
@@ -16,14 +16,7 @@ check() {
         "$INIT" --status-fd 3 "$@" 3>"$work/status" >"$work/out" 2>&1
         got=$?
         lines=$(sed 's/^pid [0-9]*$/pid/' "$work/status" | tr '\n' ';')
-        count=$((count + 1))
-        if [ "$got" = "$code" ] && [ "$lines" = "$report" ]; then
-                echo "ok $count - $name"
-        else
-                echo "not ok $count - $name"
-                echo "# code $got, report $lines"
-                failed=1
-        fi
+        verdict "$name" "code $got, report $lines" "code $code, report $report"
 }
 
 printf 'neither script nor binary\n' >"$work/text"
@@ -65,9 +58,6 @@ PATH=$saved
 check 'no command' 125 '' -- --
 check 'an unknown option' 125 '' -- --no-such-option -- true
 "$INIT" --status-fd 2 -- true 2>/dev/null
-[ $? = 125 ] && result=ok || { result='not ok'; failed=1; }
-count=$((count + 1))
-echo "$result $count - a status descriptor that the command needs"
+verdict 'a status descriptor that the command needs' $? 125
 
-echo "1..$count"
-exit "$failed"
+tap_done

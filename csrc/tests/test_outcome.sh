@@ -2,25 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # What outcome makes of a report and of systemd's words, in TAP. OUTCOME names the program.
 set -u
+# shellcheck source=csrc/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 : "${OUTCOME:?}"
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 id=0123456789abcdef0123456789abcdef
-count=0
-failed=0
 
-verdict() {
-        count=$((count + 1))
-        if [ "$2" = "$3" ]; then
-                echo "ok $count - $1"
-        else
-                echo "not ok $count - $1"
-                echo "# wanted $3"
-                echo "# got    $2"
-                failed=1
-        fi
-}
 
 # check NAME REPORT JSON [VARIABLE=VALUE...]: the outcome, without its times
 check() {
@@ -72,5 +61,4 @@ verdict 'a folder that is gone' $? 1
 "$OUTCOME" 2>/dev/null
 verdict 'usage' $? 2
 
-echo "1..$count"
-exit $failed
+tap_done

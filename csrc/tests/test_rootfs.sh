@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What rootfs prepares for systemd-nspawn, in TAP, with shells in nspawn's place. ROOTFS names the program. Needs root.
 set -u
+# shellcheck source=csrc/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 : "${ROOTFS:?}"
 if [ "$(id -u)" != 0 ]; then
@@ -12,23 +14,10 @@ if [ -z "${VOLT_TEST_NAMESPACE:-}" ]; then
         VOLT_TEST_NAMESPACE=1 exec unshare --mount --propagation private sh "$0"
 fi
 work=$(mktemp -d) || exit 2
+notes=$work/err
 trap 'umount -l "$work/layers" "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
 id=0123456789abcdef0123456789abcdef
-count=0
-failed=0
 
-verdict() {
-        count=$((count + 1))
-        if [ "$2" = "$3" ]; then
-                echo "ok $count - $1"
-        else
-                echo "not ok $count - $1"
-                echo "# wanted $3"
-                echo "# got    $2"
-                sed 's/^/# /' "$work/err"
-                failed=1
-        fi
-}
 
 # The upper layer on a file system that takes one: an overlay, on which the tests may run, does not.
 mkdir "$work/lower" "$work/layers" "$work/small" "$work/outside"
@@ -129,13 +118,13 @@ rm "$folder/env"
 cat >"$work/stub" <<'STUB'
 #!/bin/sh
 echo "$@"
-echo "$COLOR"
+echo "$COLOR ${OTHER-}"
 STUB
 chmod 755 "$work/stub"
-printf 'COLOR=red\0A=secret\0' >"$folder/env"
-rootfs --boot -- "$work/stub" --boot
-verdict 'an init of its own gets it through nspawn' "$out" '--setenv=COLOR --setenv=A --boot
-red'
+printf 'COLOR=red\0OTHER=withheld\0' >"$folder/env"
+rootfs --boot -- "$work/stub" --setenv=COLOR --setenv=MISSING --boot
+verdict 'an init of its own gets by nspawn what is named' "$out" '--setenv=COLOR --setenv=MISSING --boot
+red '
 printf 'COLOR=red' >"$folder/env"
 rootfs --boot -- "$work/stub"
 verdict 'half an environment is none' "$code $out" '1 '
@@ -176,5 +165,4 @@ verdict 'usage' $? 1
 "$ROOTFS" --folder "$folder" --lower "$lower" --ids 5 -- true 2>/dev/null
 verdict 'usage of --ids' $? 1
 
-echo "1..$count"
-exit $failed
+tap_done
