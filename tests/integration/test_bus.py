@@ -166,8 +166,12 @@ def test_a_state_is_what_systemd_knows(systemd: Systemd, make: MakeUnit, prefix:
     systemd.kill(unit, signal.SIGKILL)
     ended = systemd.await_state(unit, lambda state: not state.is_active, LIMIT)
     assert ended is not None
-    assert (ended.active, ended.result) == ("failed", "signal")
+    assert (ended.active, systemd.show(unit).result) == ("failed", "signal")
     assert systemd.active_units(f"{prefix}-*.service") == set()
+
+
+def test_what_is_gone_is_stopped(systemd: Systemd, prefix: str) -> None:
+    systemd.stop(f"{prefix}-nosuch.service", patience=1.0, timeout=1.0)
 
 
 def test_a_changed_file_is_read_again_when_needed_and_not_otherwise(

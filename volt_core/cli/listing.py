@@ -18,7 +18,7 @@ from volt_core.errors import UsageError
 from volt_core.models.workload import ContainerSpec, Kind, VmSpec
 from volt_core.names import shown
 from volt_core.paths import VoltPaths
-from volt_core.workloads.manager import Listed
+from volt_core.workloads.listed import Listed
 
 All = Annotated[bool, typer.Option("--all", "-a", help="Also those that do not run.")]
 Filters = Annotated[

@@ -151,6 +151,12 @@ class Backend(abc.ABC):
         changes nothing; the core looks before it calls.
         """
 
+    def renew(self, workload: Workload) -> None:  # noqa: B027 - nothing to renew is the usual case
+        """B-2: Bring up to date what a start of it would, and no more. The default is for who renders nothing.
+
+        Before several workloads are started the core calls it for each, so that what is dear can be done once for all.
+        """
+
     @abc.abstractmethod
     def stop(self, workload: Workload, timeout: float) -> None:
         """B-3: Ask it to end, and after `timeout` seconds make it. Nothing of it runs afterwards.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ _SERVICE = f"{NAME}.Service"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
 _NOTHING_THERE = (f"{NAME}.NoSuchUnit", f"{NAME}.NoSuchProcess")
+
+_ONE_RELOADS = threading.Lock()
 
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
 Whom = Literal["all", "main"]
@@ -62,26 +65,23 @@ class Systemd(BusClient):
             path = self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, mode, list(properties), []))[0]
             self._await_jobs(ends, {path: unit}, timeout)
 
-    def stop(self, unit: str, *, patience: float, timeout: float, whom: Whom = "all") -> None:
+    def stop(self, unit: str, *, patience: float, timeout: float) -> None:
         """Stop a unit; what has not ended after `patience` seconds is killed, and has `timeout` more to be gone.
 
-        A unit with ExecStop= needs "main" for `whom`: where systemd 257 has killed the cgroup of that as a whole, the
-        kernel kills what is started in it afterwards too, ExecStopPost= above all.
-
         systemd kills by itself after the unit's TimeoutStopSec=. Where that is shorter, a drop-in raises it for this
-        boot: a property that systemd lets nobody set on a unit that runs.
+        boot: a property that systemd lets nobody set on a unit that runs. A unit that is not there any more is stopped.
         """
         state = self.show(unit)
         if state.stop_seconds is not None and state.stop_seconds < patience:
             self._raise_stop_timeout(unit, patience)
-        with self._job_ends() as ends:
+        with self._job_ends() as ends, self._unless_missing():
             paths = {self._call("StopUnit", "ss", (unit, "replace"))[0]: unit}
             try:
                 self._await_jobs(ends, paths, patience)
             except TimedOut:
-                # What runs after the end of the main process keeps how that ended: it is not to be killed.
-                if self.show(unit).sub != "stop-post":
-                    self.kill(unit, signal.SIGKILL, whom)
+                # systemd kills the others when the main process is gone. What runs after that keeps how it ended: it
+                # is not to be killed, nor is anything that systemd 257 starts in a cgroup it has killed as a whole.
+                self.kill(unit, signal.SIGKILL, "main")
                 self._await_jobs(ends, paths, timeout)
 
     def _raise_stop_timeout(self, unit: str, seconds: float) -> None:
@@ -171,9 +171,13 @@ class Systemd(BusClient):
         self._call("Reload", "", ())
 
     def reload_if_needed(self, units: Iterable[str]) -> None:
-        """Reload once if the file of any of the units has changed since systemd read it."""
-        if any(self._get(unit, _UNIT, "NeedDaemonReload") for unit in units):
-            self.reload()
+        """Reload once if the file of any of the units has changed since systemd read it.
+
+        Threads of this process ask one after the other: what one of them reloads, it reloads for all.
+        """
+        with _ONE_RELOADS:
+            if any(self._get(unit, _UNIT, "NeedDaemonReload") for unit in units):
+                self.reload()
 
     def reset_failed(self, unit: str) -> None:
         """Forget failures, also those that count against the start limit. Nothing to forget is success."""

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-import msgspec
-
 from volt_core.contracts import (
     Attach,
     Backend,
@@ -44,26 +42,13 @@ from volt_core.plugins import Plugins
 from volt_core.workloads import index
 from volt_core.workloads.cleanup import Cleanup
 from volt_core.workloads.folders import LOCK_TIMEOUT, Folders, check_text
+from volt_core.workloads.listed import Listed, Survey
 from volt_core.workloads.logs import EVERYTHING, Excerpt, keepers_of_logs
 from volt_core.workloads.selection import choose_backend, facet_of, require_facets
 
 _T = TypeVar("_T")
 _STARTS_WITHIN = 24 * 3600 * 10**9
 """Nanoseconds after which what is to be removed at its end, and has not even started, is removed."""
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A workload and how it is."""
-
-    workload: Workload
-    status: WorkloadStatus
-
-
-class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """What the workloads' folders hold."""
-
-    listed: list[Listed]
-    damaged: list[StateError]
 
 
 class Workloads:
@@ -143,6 +128,12 @@ class Workloads:
         self._update_index()
         self._tell("create", workload)
         return workload
+
+    def renew(self, name: str) -> None:
+        """Bring up to date what its start would: before several are started, so that each finds it done."""
+        with self._folders.locked(name):
+            workload, backend = self._existing(name)
+            backend.renew(workload)
 
     def start(self, name: str) -> None:
         """Start it, detached. Raises :class:`WrongState` if it is active."""

@@ -10,7 +10,10 @@ import pytest
 
 from volt_core.errors import ConflictError
 from volt_core.models.workload import Status, Workload
+from volt_core.paths import VoltPaths
+from volt_core.systemd.bus import Systemd
 from volt_core.systemd.units import UNIT_FOLDER
+from volt_core.testing.command import Command
 from volt_core.testing.payloads import ShellPayload
 from volt_core.testing.workbench import GRACE, Workbench
 from volt_nspawn import install, unit
@@ -138,3 +141,25 @@ def test_what_systemctl_has_set_goes_with_the_container(bench: Workbench) -> Non
     assert list(UNIT_FOLDER.rglob(f"*{workload.name}*")) == []
     with contextlib.suppress(OSError):
         UNIT_FOLDER.joinpath("multi-user.target.requires").rmdir()
+
+
+def test_many_old_units_are_renewed_with_one_reload(volt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"c{number}" for number in range(12)]
+    for name in names:
+        volt.ok("create", "--name", name, "box", "sleep", "1000")
+    units = [unit_name(VoltPaths.below(volt.root), name) for name in names]
+    # What another unit names stays in systemd's memory, and is not read again by a start.
+    systemctl("add-wants", "multi-user.target", *units)
+    raise_renderer(monkeypatch, 2)
+    reloads = []
+    reload = Systemd.reload
+
+    def counted(self: Systemd) -> None:
+        reloads.append(self)
+        reload(self)
+
+    monkeypatch.setattr(Systemd, "reload", counted)
+    assert volt.ok("start", *names).split() == names
+    assert len(reloads) == 1
+    assert volt.ok("ps", "--quiet").split() == sorted(names)
+    assert all("Renderer=2" in (UNIT_FOLDER / unit).read_text() for unit in units)

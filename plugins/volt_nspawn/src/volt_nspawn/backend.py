@@ -34,7 +34,7 @@ from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import ContainerSpec, Kind, Workload, WorkloadStatus
-from volt_core.systemd.bus import JobFailed, Systemd, Whom
+from volt_core.systemd.bus import JobFailed, Systemd
 from volt_core.systemd.journal import read_journal
 from volt_core.systemd.libexec import have_programs, install_programs
 from volt_core.systemd.machine import find_leader
@@ -84,6 +84,11 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             if plan.restart.with_host:
                 with Systemd() as systemd:
                     systemd.enable(plan.unit)
+
+    def renew(self, workload: Workload) -> None:
+        folder, unit = self._folder(workload), self._unit(workload)
+        if not workload.auto_remove and install.is_stale(self.paths, folder, unit):
+            install.install(plan_container(workload, self.paths, self.store), self.paths)
 
     def start(self, workload: Workload) -> None:
         with Systemd() as systemd:
@@ -150,8 +155,7 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
             if state.freezer != "running":
                 # systemd 257 stops no frozen unit, and one killed while it was frozen ended systemd itself.
                 systemd.thaw(unit)
-            whom: Whom = "all" if have_programs() else "main"
-            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS, whom=whom)
+            systemd.stop(unit, patience=timeout, timeout=_KILL_SECONDS)
 
     def kill(self, workload: Workload, signal: int) -> None:
         pid = self.status(workload).pid

@@ -53,18 +53,25 @@ def install(plan: ContainerPlan, paths: VoltPaths) -> bool:
     return written
 
 
+def is_stale(paths: VoltPaths, workload_folder: Path, unit: str) -> bool:
+    """Tell whether the unit's file is missing or another than this Volt would render, leaving hand edits aside."""
+    files = UnitFiles()
+    found, rendered = files.find(unit), _find_rendered(workload_folder)
+    if found is None or not _is_of_this_volt(found, paths):
+        return True
+    return rendered is not None and not files.is_current(unit, rendered)
+
+
 def note(paths: VoltPaths, workload_folder: Path, unit: str) -> str:
     """Return what somebody should know of the unit's file; empty if all is well."""
     files = UnitFiles()
-    found, rendered = files.find(unit), _find_rendered(workload_folder)
     try:
         files.check_place(unit)
     except ConflictError as error:
         return str(error)
-    if found is None:
-        return "stale: its unit is missing, and is rendered anew at the next start"
-    if not _is_of_this_volt(found, paths) or not (rendered is None or files.is_current(unit, rendered)):
-        return "stale: its unit is old, and is rendered anew at the next start"
+    if is_stale(paths, workload_folder, unit):
+        what = "missing" if files.find(unit) is None else "old"
+        return f"stale: its unit is {what}, and is rendered anew at the next start"
     for aside in files.laid_aside(unit):
         return (
             f"its unit was edited by hand and replaced; move what is needed of '{aside}' to a drop-in, then remove it"
