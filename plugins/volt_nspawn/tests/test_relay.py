@@ -32,9 +32,11 @@ class Inside:
         self.connection, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.settimeout(PATIENCE)
         self._relay = relay
+        self._connected = False
 
     def connect(self) -> None:
-        """Let the relay have the connection."""
+        """Let the relay have the connection, which closes it then."""
+        self._connected = True
         self._relay.connect(self._near)
 
     def end(self) -> None:
@@ -42,7 +44,8 @@ class Inside:
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.close(descriptor)
         self.connection.close()
-        self._near.close()
+        if not self._connected:
+            self._near.close()
 
 
 @contextlib.contextmanager
