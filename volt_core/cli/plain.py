@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from volt_core.cli.exits import Failures
 from volt_core.cli.session import Session
 from volt_core.cli.tables import GROUPS, TOP, VERBS
-from volt_core.errors import InvalidName, VoltError
+from volt_core.errors import InvalidName
 from volt_core.names import check_name
 from volt_core.workloads import Workloads
 
@@ -37,10 +37,7 @@ def start(workloads: Workloads, names: Sequence[str]) -> None:
         return
     from volt_core.cli.at_once import begin_all
 
-    for name in names:
-        # What keeps it from being renewed keeps it from being started, and is told then.
-        with contextlib.suppress(VoltError):
-            workloads.renew(name)
+    workloads.renew(names)
     begun = iter(begin_all(names, workloads.start))
     each(names, lambda _: next(begun).result())
 

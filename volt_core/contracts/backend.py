@@ -152,7 +152,9 @@ class Backend(abc.ABC):
         """
 
     def renew(self, workload: Workload) -> None:  # noqa: B027 - nothing to renew is the usual case
-        """B-2: Bring up to date what a start of it would, and no more. The default is for who renders nothing.
+        """B-2: Bring up to date what a start of it would, and no more; what is active is left alone.
+
+        The default is for who renders nothing.
 
         Before several workloads are started the core calls it for each, so that what is dear can be done once for all.
         """

@@ -129,11 +129,15 @@ class Workloads:
         self._tell("create", workload)
         return workload
 
-    def renew(self, name: str) -> None:
-        """Bring up to date what its start would: before several are started, so that each finds it done."""
-        with self._folders.locked(name):
-            workload, backend = self._existing(name)
-            backend.renew(workload)
+    def renew(self, names: Sequence[str]) -> None:
+        """Bring up to date what the starts of these would, so that each finds it done.
+
+        What keeps one from being renewed keeps it from being started, and is told then.
+        """
+        for name in names:
+            with contextlib.suppress(VoltError), self._folders.locked(name, timeout=0):
+                workload, backend = self._existing(name)
+                backend.renew(workload)
 
     def start(self, name: str) -> None:
         """Start it, detached. Raises :class:`WrongState` if it is active."""

@@ -163,3 +163,15 @@ def test_many_old_units_are_renewed_with_one_reload(volt: Command, monkeypatch: 
     assert len(reloads) == 1
     assert volt.ok("ps", "--quiet").split() == sorted(names)
     assert all("Renderer=2" in (UNIT_FOLDER / unit).read_text() for unit in units)
+
+
+def test_the_unit_of_one_that_runs_is_not_renewed_beside_others(volt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("web", "app"):
+        volt.ok("create", "--name", name, "box", "sleep", "1000")
+    volt.ok("start", "web")
+    unit = UNIT_FOLDER / unit_name(VoltPaths.below(volt.root), "web")
+    before = unit.read_text()
+    raise_renderer(monkeypatch, 2)
+    said = volt("start", "web", "app")
+    assert (said.status, said.out) == (4, "app\n")
+    assert unit.read_text() == before

@@ -87,8 +87,12 @@ class NspawnBackend(Backend, Exec, Attach, Freeze, Stats, Limits, Boot, Restart,
 
     def renew(self, workload: Workload) -> None:
         folder, unit = self._folder(workload), self._unit(workload)
-        if not workload.auto_remove and install.is_stale(self.paths, folder, unit):
-            install.install(plan_container(workload, self.paths, self.store), self.paths)
+        if workload.auto_remove or not install.is_stale(self.paths, folder, unit):
+            return
+        with Systemd() as systemd:
+            if systemd.look(unit).is_active:
+                return
+        install.install(plan_container(workload, self.paths, self.store), self.paths)
 
     def start(self, workload: Workload) -> None:
         with Systemd() as systemd:
