@@ -31,7 +31,6 @@ _NOTHING_THERE = (f"{NAME}.NoSuchUnit", f"{NAME}.NoSuchProcess")
 _ONE_RELOADS = threading.Lock()
 
 Act = Literal["StartUnit", "StopUnit", "RestartUnit"]
-Whom = Literal["all", "main"]
 
 
 class JobFailed(BackendError):
@@ -81,7 +80,7 @@ class Systemd(BusClient):
             except TimedOut:
                 # systemd kills the others when the main process is gone. What runs after that keeps how it ended: it
                 # is not to be killed, nor is anything that systemd 257 starts in a cgroup it has killed as a whole.
-                self.kill(unit, signal.SIGKILL, "main")
+                self.kill(unit, signal.SIGKILL)
                 self._await_jobs(ends, paths, timeout)
 
     def _raise_stop_timeout(self, unit: str, seconds: float) -> None:
@@ -184,10 +183,10 @@ class Systemd(BusClient):
         with self._unless_missing():
             self._call("ResetFailedUnit", "s", (unit,))
 
-    def kill(self, unit: str, number: int, whom: Whom = "all") -> None:
-        """Send a signal to all processes of a unit, or to the main one; none is success."""
+    def kill(self, unit: str, number: int) -> None:
+        """Send a signal to the main process of a unit; none is success."""
         with self._unless_missing():
-            self._call("KillUnit", "ssi", (unit, whom, number))
+            self._call("KillUnit", "ssi", (unit, "main", number))
 
     def freeze(self, unit: str) -> None:
         """Suspend all processes of a unit."""

@@ -141,7 +141,8 @@ def find_storage() -> Storage:
         text = run.run(["systemd-analyze", "cat-config", "systemd/journald.conf"], timeout=_SYNC_SECONDS).stdout.decode(
             "utf-8", "replace"
         )
-    told = [value for value in parse_unit(text).values("Journal", "Storage") if value]
+    # journald passes over what it does not know.
+    told = [value for value in parse_unit(text).values("Journal", "Storage") if value in (*Storage, "auto")]
     if not told or told[-1] == "auto":
         return Storage.PERSISTENT if PERSISTENT.is_dir() else Storage.VOLATILE
     return Storage(told[-1])

@@ -155,6 +155,7 @@ def test_a_journal_that_cannot_be_read_is_said(script: Script, follow: bool) -> 
         ("[Journal]\nStorage=auto\n", False, Storage.VOLATILE),
         ("[Journal]\nStorage=persistent\n# other.conf\n[Journal]\nStorage=volatile\n", True, Storage.VOLATILE),
         ("[Journal]\nStorage=none\n", True, Storage.NONE),
+        ("[Journal]\nStorage=persistent\nStorage=nonsense\n", False, Storage.PERSISTENT),
         ("", True, Storage.PERSISTENT),
     ],
 )
