@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import subprocess
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if (reason := host.why_not("systemd")) is not None:
         parser.error(reason)
-    settings = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
-    hosts = pool.Hosts(Path.cwd(), settings[pool.SOURCES_INI], settings[pool.REQUIREMENTS_INI])
+    hosts = pool.of_repository(Path.cwd())
     packages = (*base.PACKAGES, *PODMAN) if arguments.podman else base.PACKAGES
     options = ["--rounds", str(arguments.rounds), "--many", str(arguments.many)]
     options += ["--podman"] if arguments.podman else []

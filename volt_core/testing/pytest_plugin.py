@@ -76,7 +76,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             capabilities.require(marker.name.removeprefix(_MARKER))
     if item.get_closest_marker(f"{_MARKER}{_IN_HOSTS}") and not inside.suite_here():
         # It would make and end units on the machine of whoever runs it.
-        pytest.fail(f"it runs in test hosts alone, and {pool.SOURCES_INI} does not say what to install there", False)
+        pytest.fail("it runs in test hosts alone, and the settings of pytest do not say what to install there", False)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +34,7 @@ def main(words: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # The host is taken away on any way out.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    settings = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
-    hosts = pool.Hosts(Path.cwd(), settings[pool.SOURCES_INI], settings[pool.REQUIREMENTS_INI])
+    hosts = pool.of_repository(Path.cwd())
     try:
         with contextlib.closing(hosts):
             command = options.command[1:] if options.command[:1] == ["--"] else options.command

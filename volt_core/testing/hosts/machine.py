@@ -69,6 +69,7 @@ class Host:
         self.name = f"vh-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
         self._process: run.Process[bytes] | None = None
         self._leader: int | None = None
+        self._cgroups: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +93,8 @@ class Host:
             return self
         for name in ("upper", "work", "root", "data"):
             (self.folder / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-        procs = [str(path / "cgroup.procs") for path in cgroup.make_cgroups(self.name)]
+        self._cgroups = cgroup.make_cgroups(self.name)
+        procs = [str(path / "cgroup.procs") for path in self._cgroups]
         # TERM asks nspawn to power off: a host does not outlive the thread that booted it.
         outer = ["setpriv", "--pdeathsig", "TERM", "--", "unshare", "--mount", "--propagation", "slave"]
         inner = ["sh", "-c", _MOUNT, "host", ":".join(map(str, self._layers)), str(self.folder), *self._nspawn()]
@@ -118,7 +120,7 @@ class Host:
             raise BackendError(f"Host '{self.folder}' is not up", details=self.console())
         assignments = [f"{name}={value}" for name, value in {**self._env, **(env or {})}.items()]
         # nsenter changes namespaces and not the cgroup: outside of the host's it would outlive the host.
-        group = cgroup.make_cgroups(self.name)[0] / "payload/init.scope/cgroup.procs"
+        group = self._cgroups[0] / "payload/init.scope/cgroup.procs"
         enter = ["nsenter", "-t", str(self._leader), "-a", f"--wd=/proc/{self._leader}/root{cwd}"]
         return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(group), *enter, "env", "-i", *assignments, *words]
 

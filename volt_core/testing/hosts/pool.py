@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,8 @@ SOURCE = "/src"
 DEBIAN = "/srv/debian"
 """Where a host has a Debian tree of its own suite, with systemd, to make images of; read-only."""
 _HOSTS = pytest.StashKey["Hosts"]()
-SOURCES_INI = "volt_host_sources"
-REQUIREMENTS_INI = "volt_host_requirements"
+_SOURCES_INI = "volt_host_sources"
+_REQUIREMENTS_INI = "volt_host_requirements"
 _COVERAGE = "COVERAGE_PROCESS_START"
 _COVERAGE_FILE = "COVERAGE_FILE"
 _COVERAGE_FOLDER = "/var/lib/volt-coverage"
@@ -29,22 +30,28 @@ CACHE = roots.cache_directory() / "hosts"  # before HOME is another
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the settings that say what is installed in hosts."""
-    parser.addini(SOURCES_INI, "Source trees whose wheels are installed in test hosts.", type="args", default=[])
-    parser.addini(REQUIREMENTS_INI, "What else pip installs in test hosts.", type="args", default=["pytest"])
+    parser.addini(_SOURCES_INI, "Source trees whose wheels are installed in test hosts.", type="args", default=[])
+    parser.addini(_REQUIREMENTS_INI, "What else pip installs in test hosts.", type="args", default=["pytest"])
 
 
 def is_set_up(config: pytest.Config) -> bool:
     """Tell whether the settings say what to install in hosts."""
-    return bool(config.getini(SOURCES_INI))
+    return bool(config.getini(_SOURCES_INI))
 
 
 def of_session(config: pytest.Config) -> Hosts:
     """Return the hosts that a test session shares; they are gone when it has ended."""
     if _HOSTS not in config.stash:
-        hosts = Hosts(config.rootpath, config.getini(SOURCES_INI), config.getini(REQUIREMENTS_INI))
+        hosts = Hosts(config.rootpath, config.getini(_SOURCES_INI), config.getini(_REQUIREMENTS_INI))
         config.stash[_HOSTS] = hosts
         config.add_cleanup(hosts.close)
     return config.stash[_HOSTS]
+
+
+def of_repository(root: Path) -> Hosts:
+    """Return hosts for use outside of pytest; what its settings say of them stands in ``pyproject.toml``."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
+    return Hosts(root, settings[_SOURCES_INI], settings[_REQUIREMENTS_INI])
 
 
 class Hosts:
