@@ -5,8 +5,8 @@ from pathlib import Path
 from cffi import FFI
 
 # No __file__ here: cffi's setuptools hook executes this text from the root of the source tree.
-SOURCES = ["csrc/hash.c", "csrc/walk.c"]
-HEADERS = ["csrc/util.h", "csrc/volt_native.h", "csrc/volt_native.cdef.h"]
+SOURCES = sorted(str(path) for path in Path("csrc").glob("*.c"))
+HEADERS = sorted(str(path) for path in Path("csrc").glob("*.h"))
 
 ffibuilder = FFI()
 ffibuilder.cdef(Path("csrc/volt_native.cdef.h").read_text(encoding="utf-8"))

@@ -43,3 +43,29 @@ int volt_hash_file(int fd, unsigned char *ret_digest, uint64_t *ret_size);
  * NUL that sizes do not count. ret_digests takes 32 bytes and ret_errors one 0 or negative errno for each path. */
 int volt_hash_files(int root_fd, const char *paths, const size_t *sizes, size_t n_paths, unsigned n_threads,
                     unsigned char *ret_digests, int *ret_errors);
+
+/* What a call over a whole tree or store tells while it runs, and what it is told. The caller, who owns it, may look at it
+ * from another thread, and may set cancelled: the call then ends soon, with -ECANCELED. */
+struct volt_job {
+        uint64_t bytes;
+        uint64_t files;
+        int cancelled;
+};
+
+/* n identities from first on. */
+struct volt_range {
+        uint32_t first;
+        uint32_t n;
+};
+
+/* Which owners this process can give files to. */
+struct volt_owner {
+        uint32_t uid;             /* its own */
+        uint32_t gid;
+        bool may_all;             /* any owner, and capabilities: the rest does not matter */
+        bool may_capabilities;
+        const struct volt_range *uids;
+        size_t n_uids;
+        const struct volt_range *gids;
+        size_t n_gids;
+};

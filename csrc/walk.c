@@ -55,24 +55,6 @@ static void walk_done(struct walk *w) {
 
 #define _cleanup_walk_ __attribute__((cleanup(walk_done)))
 
-/* Makes room for `need` items in all, at least doubling. */
-static int grow(void *array, size_t *allocated, size_t need, size_t item_size, size_t first) {
-        void **p = array, *moved;
-        size_t n = *allocated > 0 ? *allocated : first;
-
-        if (need <= *allocated)
-                return 0;
-        while (n < need)
-                if (__builtin_mul_overflow(n, (size_t) 2, &n))
-                        return -ENOMEM;
-        moved = reallocarray(*p, n, item_size);
-        if (!moved)
-                return -ENOMEM;
-        *p = moved;
-        *allocated = n;
-        return 0;
-}
-
 static int compare_names(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }

@@ -27,7 +27,7 @@ ONLY_IN = {
     "ruamel": ("volt_core/config.py", "volt_core/config/*", "volt_core/compose/*"),
     "yaml": (),
     "jeepney": ("volt_core/systemd/*",),
-    "cffi": ("volt_core/native.py",),
+    "cffi": ("volt_core/native/extension.py",),
 }
 """Modules that cost start-up time or open a gate, and the files that may import them."""
 

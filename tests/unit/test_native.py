@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from volt_core import native
+from volt_core.native import twin
 from volt_core.testing import host
 
 EMPTY = hashlib.sha256(b"").digest()
@@ -270,7 +271,7 @@ def test_one_file_system(impl, root):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"abc", b"x" * native.READ_SIZE, b"y" * (native.READ_SIZE + 1), os.urandom(1) * (3 * native.READ_SIZE - 5)],
+    [b"", b"abc", b"x" * twin.READ_SIZE, b"y" * (twin.READ_SIZE + 1), os.urandom(1) * (3 * twin.READ_SIZE - 5)],
     ids=["empty", "abc", "one-buffer", "one-byte-more", "three-buffers"],
 )
 def test_hash_file(impl, tmp_path, content):

@@ -19,6 +19,7 @@ import pytest
 
 from volt_core import native, run
 from volt_core.errors import VoltError
+from volt_core.native import extension
 from volt_core.systemd.machine import unified_mount
 from volt_core.testing import users
 from volt_core.testing.hosts import SUITE_VARIABLE
@@ -172,7 +173,7 @@ def _ordinary_user() -> str | None:
 def _native() -> str | None:
     """The C build succeeded, and what it built runs here."""
     try:
-        native.CImplementation()
+        extension.CImplementation()
     except ImportError as error:
         return f"the C extension was not built: {error}"
     return None if native.program("init") else "the static programs were not built"

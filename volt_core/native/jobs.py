@@ -1,0 +1,59 @@
+"""Running a long call of the extension: its progress is told while it runs, and an interrupt ends it."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from volt_core.native.extension import CImplementation
+
+_LOOK = 0.1
+"""Seconds between two looks at a running call."""
+
+Advance = Callable[[int, int], None]
+"""Told so many more bytes and files, as :meth:`Progress.advance` is."""
+
+
+def run(native: CImplementation, call: Callable[[Any], int], advance: Advance) -> int:
+    """Return what `call` does when given a ``struct volt_job *``; 0 or above.
+
+    It runs in a thread of its own, for a signal's handler runs only in a main thread that is in Python. An exception
+    of the handler, or of `advance`, cancels the call, and leaves when that has ended.
+
+    :raises OSError: without a path, if the call fails
+    """
+    job = native.ffi.new("struct volt_job *")
+    result: list[int] = []
+    worker = threading.Thread(target=lambda: result.append(call(job)), name="volt-native", daemon=True)
+    told = [0, 0]
+
+    def tell() -> None:
+        files, byte_count = job.files, job.bytes
+        if (byte_count, files) != (told[0], told[1]):
+            advance(byte_count - told[0], files - told[1])
+            told[:] = byte_count, files
+
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(_LOOK)
+            tell()
+    except BaseException:
+        job.cancelled = 1
+        _join(worker)
+        raise
+    if not result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # the call itself raised; the thread's hook has shown what
+    if result[0] < 0:
+        raise OSError(-result[0], os.strerror(-result[0]))
+    return result[0]
+
+
+def _join(worker: threading.Thread) -> None:
+    """Wait to the end, whatever comes meanwhile: the call writes to memory that the caller is about to free."""
+    while worker.is_alive():
+        try:
+            worker.join()
+        except BaseException:  # noqa: S112 - a second interrupt: the first one is on its way out already
+            continue
