@@ -10,6 +10,7 @@ import msgspec
 
 from volt_cas.record import NANOSECONDS, OVERLAY_XATTRS, Metadata, is_kept_xattr
 from volt_core.contracts import EntryType
+from volt_core.native.owner import Owner
 
 CAPABILITY = "security.capability"
 ACL_ACCESS = "system.posix_acl_access"
@@ -52,6 +53,16 @@ def _mapped(kind: str) -> tuple[range, ...]:
     with open(f"/proc/self/{kind}_map") as file:
         lines = [tuple(map(int, line.split())) for line in file]
     return tuple(range(start, start + count) for start, _, count in lines)
+
+
+def _find_owner() -> Owner:
+    uid, gid = os.geteuid(), os.getegid()
+    if uid != 0:
+        gids = sorted({gid, *os.getgroups()})
+        return Owner(uid, gid, False, False, (range(uid, uid + 1),), tuple(range(each, each + 1) for each in gids))
+    uids, mapped_gids = _mapped("uid"), _mapped("gid")
+    may_all = sum(map(len, uids)) == sum(map(len, mapped_gids)) == _ALL_IDS
+    return Owner(uid, gid, may_all, True, uids, mapped_gids)
 
 
 def _is_in(identity: int, ranges: tuple[range, ...]) -> bool:
@@ -109,33 +120,30 @@ class Applier:
 
     Without root an owner cannot be given away and no capability set. Set-uid and set-gid bits are then left
     out too: with another owner than the recorded one they would lend *our* rights to whoever runs the file.
+
+    Attributes:
+        owner: which owners it can give.
     """
 
     def __init__(self) -> None:
-        self._uid = os.geteuid()
-        self._gid = os.getegid()
-        root = self._uid == 0
-        own_gids = {self._gid, *os.getgroups()}
-        self._uids = _mapped("uid") if root else (range(self._uid, self._uid + 1),)
-        self._gids = _mapped("gid") if root else tuple(range(gid, gid + 1) for gid in own_gids)
-        self._may_all = root and sum(map(len, self._uids)) == sum(map(len, self._gids)) == _ALL_IDS
-        self._may_capabilities = root
+        self.owner = _find_owner()
         self._foreign = 0
         self._refused_xattrs: set[str] = set()
         self._devices = 0
 
     def applicable(self, metadata: Metadata) -> Metadata:
         """Return `metadata` as this process will set it."""
-        if self._may_all:
+        owner = self.owner
+        if owner.may_all:
             return metadata
         uid, gid, mode, xattrs = metadata.uid, metadata.gid, metadata.mode, metadata.xattrs
-        have_uid, have_gid = _is_in(uid, self._uids), _is_in(gid, self._gids)
+        have_uid, have_gid = _is_in(uid, owner.uids), _is_in(gid, owner.gids)
         if not (have_uid and have_gid):
             self._foreign += 1
-            uid = uid if have_uid else self._uid
-            gid = gid if have_gid else self._gid
+            uid = uid if have_uid else owner.uid
+            gid = gid if have_gid else owner.gid
             mode &= 0o1777
-        if xattrs and not self._may_capabilities:
+        if xattrs and not owner.may_capabilities:
             kept = tuple(pair for pair in xattrs if pair[0] != CAPABILITY.encode())
             if kept != xattrs:
                 self._refused_xattrs.add(CAPABILITY)
@@ -182,7 +190,7 @@ class Applier:
             parts.append(f"the attributes {', '.join(sorted(self._refused_xattrs))}")
         if not parts:
             return ()
-        why = "neither this user namespace nor this file system takes them" if self._uid == 0 else "not root"
+        why = "neither this user namespace nor this file system takes them" if self.owner.uid == 0 else "not root"
         return (f"Left out {' and '.join(parts)}: {why}",)
 
     def _chown(self, descriptor: int, metadata: Metadata) -> bool:
