@@ -179,10 +179,14 @@ class Store(abc.ABC):
         exclude: Sequence[str] = (),
         one_file_system: bool = False,
         mtime: MtimePolicy = MtimePolicy.KEEP,
+        adopt: bool = False,
+        rehash: bool = False,
         progress: Progress = SILENT,
     ) -> PutResult:
         """S-2: Store the tree at `source`, then point `ref` (its digest is ignored) at it.
 
+        With `adopt` the store may keep the files of `source` themselves instead of copies: nobody may write to
+        them from then on. With `rehash` every file is read, also one that looks unchanged since the last time.
         Raises :class:`StoreError` if a file changes while it is read; the store stays as it was.
         """
 

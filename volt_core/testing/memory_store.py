@@ -77,6 +77,8 @@ class MemoryStore(Store):
         exclude: Sequence[str] = (),
         one_file_system: bool = False,
         mtime: MtimePolicy = MtimePolicy.KEEP,
+        adopt: bool = False,
+        rehash: bool = False,
         progress: Progress = SILENT,
     ) -> PutResult:
         notes: list[str] = []

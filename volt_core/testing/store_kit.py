@@ -21,7 +21,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from volt_core import run
+from volt_core import fs, run
 from volt_core.contracts import CheckoutMode, EntryType, MtimePolicy, Ref, Store
 from volt_core.errors import (
     AlreadyExists,
@@ -85,6 +85,20 @@ class StoreKit:
     def test_s2_equal_trees_have_equal_digests(self, store: Store, source: Path, tmp_path: Path) -> None:
         other = make_sample(tmp_path / "other", backwards=True)
         assert store.put_directory(other).digest == store.put_directory(source).digest
+
+    @pytest.mark.parametrize("adopt", [True, False])
+    def test_s2_an_adopted_or_reread_tree_is_the_same(
+        self, store: Store, source: Path, tmp_path: Path, adopt: bool
+    ) -> None:
+        digest = store.put_directory(source).digest
+        other = make_sample(tmp_path / "other")
+        (other / "own").write_text("no object has this yet")
+        os.utime(other, ns=(SAMPLE_TIME, SAMPLE_TIME))
+        put = store.put_directory(other, adopt=adopt, rehash=not adopt)
+        fs.remove_tree(other)
+        assert store.read_file(put.digest, b"own") == b"no object has this yet"
+        assert store.put_directory(source, adopt=adopt, rehash=not adopt).digest == digest
+        assert store.verify().damaged == ()
 
     @pytest.mark.parametrize("change", ["content", "mode", "mtime", "name", "target", "hardlink", "type"])
     def test_s2_any_difference_is_another_digest(self, store: Store, source: Path, tmp_path: Path, change: str) -> None:

@@ -1,4 +1,4 @@
-"""What was left out, said once per reason."""
+"""What was left out or done otherwise, said once per reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ class Notes:
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
 
-    def add(self, what: str, path: bytes) -> None:
-        """Count one more."""
-        count, first = self._found.get(what, (0, below.shown(path)))
-        self._found[what] = count + 1, first
+    def add(self, what: str, path: bytes, *, done: str = "Left out") -> None:
+        """Count one more; `done` says what was done with it."""
+        key = f"{done} {what}"
+        count, first = self._found.get(key, (0, below.shown(path)))
+        self._found[key] = count + 1, first
 
     def texts(self) -> tuple[str, ...]:
         """Return one line per reason."""
-        return tuple(
-            f"Left out {what}: {count}, the first at '{first}'" for what, (count, first) in self._found.items()
-        )
+        return tuple(f"{what}: {count}, the first at '{first}'" for what, (count, first) in self._found.items())

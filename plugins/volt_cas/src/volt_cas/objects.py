@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from volt_cas import record
+from volt_cas.adopt import link_open_file
 from volt_cas.layout import Layout, digest_text, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.record import MAX_DEPTH, DirectoryRecord, LinksRecord, Metadata, Record, TreeRecord
@@ -154,6 +155,17 @@ class Writer:
                 os.close(descriptor)
             self._count(digest, len(data))
         return digest
+
+    def adopt(self, descriptor: int, digest: bytes, size: int) -> bool:
+        """Make an open file itself the object unless there is one; see :mod:`volt_cas.adopt` for which may be.
+
+        Return False if the file system refuses that.
+        """
+        if not self.have(digest, size):
+            if not link_open_file(descriptor, self._staging, _OBJECTS + digest.hex().encode()):
+                return False
+            self._count(digest, size)
+        return True
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[ObjectStream]:

@@ -47,12 +47,13 @@ class Hit(NamedTuple):
 
 
 class StatCache:
-    """The cache of one source directory, for one run."""
+    """The cache of one source directory, for one run; with `rehash` it knows no file for unchanged."""
 
-    def __init__(self, layout: Layout, source: Path) -> None:
+    def __init__(self, layout: Layout, source: Path, *, rehash: bool = False) -> None:
         name = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:32]
         self._path = layout.cache / f"{name}.stat"
         self._started = time.time_ns()
+        self._rehash = rehash
         self._old: dict[bytes, _Known] = {}
         self._new: dict[bytes, _Known] = {}
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
@@ -62,7 +63,7 @@ class StatCache:
 
     def find(self, entry: WalkEntry) -> Hit | None:
         """Return what is known of the file if nothing tells that it changed."""
-        known = self._old.get(entry.path)
+        known = None if self._rehash else self._old.get(entry.path)
         if known is None or (known.ino, known.dev, known.size, known.mtime_ns, known.ctime_ns) != (
             entry.ino,
             entry.dev,

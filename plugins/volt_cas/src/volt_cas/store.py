@@ -54,6 +54,8 @@ class CasStore(Store):
         exclude: Sequence[str] = (),
         one_file_system: bool = False,
         mtime: MtimePolicy = MtimePolicy.KEEP,
+        adopt: bool = False,
+        rehash: bool = False,
         progress: Progress = SILENT,
     ) -> PutResult:
         from volt_cas.statcache import StatCache
@@ -61,8 +63,8 @@ class CasStore(Store):
 
         progress.begin(f"Reading {source}")
         with self._writing(ref, f"Cannot put '{source}'") as writer:
-            cache = StatCache(self._layout, source)
-            scan = Scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, progress=progress)
+            cache = StatCache(self._layout, source, rehash=rehash)
+            scan = Scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, adopt=adopt, progress=progress)
             digest = scan.run(source, one_file_system=one_file_system)
             self._commit(writer, digest, ref)
             cache.save()

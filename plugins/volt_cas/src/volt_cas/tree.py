@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from volt_cas import below
+from volt_cas.adopt import Adopter
 from volt_cas.errors import SourceChanged
 from volt_cas.hardlinks import HardLinks
 from volt_cas.layout import Layout
@@ -67,6 +68,7 @@ class Scan:
         exclude: Sequence[str],
         mtime: MtimePolicy,
         progress: Progress,
+        adopt: bool = False,
     ) -> None:
         self._writer = writer
         self._cache = cache
@@ -75,6 +77,7 @@ class Scan:
         self._progress = progress
         info = os.stat(layout.path)
         self._store = info.st_dev, info.st_ino
+        self._adopter = Adopter(info.st_dev) if adopt else None
         self._links = HardLinks()
         self._inodes: dict[tuple[int, int], Node] = {}
         self._mounted: frozenset[bytes] = frozenset()
@@ -222,7 +225,11 @@ class Scan:
                 raise _changed(item.path)
             xattrs = self._xattrs(descriptor, item.path)
             metadata = self._clamped(metadata_of(info, xattrs))
-            digest = self._read(descriptor, info, item, metadata)
+            digest = self._adopted(descriptor, info, item, metadata)
+            if digest is None:
+                digest = self._read(descriptor, info, item, metadata)
+            else:
+                info = os.fstat(descriptor)  # a link changes the ctime
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -231,6 +238,26 @@ class Scan:
         self._cache.remember(item.path, info, digest, xattrs)
         self._count(info.st_size)
         return FileEntry(name, metadata, info.st_size, digest)
+
+    def _adopted(self, descriptor: int, info: os.stat_result, item: WalkEntry, metadata: Metadata) -> bytes | None:
+        """Make an open file itself the object; return its digest, or None if it must be copied."""
+        if self._adopter is None or not info.st_size:
+            return None
+        why = self._adopter.why_not(descriptor, info, metadata)
+        if why is None:
+            digest, size = native.hash_file(descriptor)
+            after = os.fstat(descriptor)
+            if size != info.st_size or (info.st_mtime_ns, info.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
+                raise _changed(item.path)
+            try:
+                if self._writer.adopt(descriptor, digest, size):
+                    return digest
+            except FileNotFoundError as error:
+                raise _changed(item.path) from error
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            why = "that the file system does not link"
+        self.notes.add(why, item.path, done="Copied instead of adopted files")
+        return None
 
     def _read(self, descriptor: int, info: os.stat_result, item: WalkEntry, metadata: Metadata) -> bytes:
         """Stage the content of an open file unless it is known; return its digest."""
