@@ -29,6 +29,7 @@ packages_of() {
             make:make
             procps:ps
             shellcheck:shellcheck
+            strace:strace
             xfsprogs:mkfs.xfs
             xz-utils:xz
             zsh:zsh

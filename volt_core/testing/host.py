@@ -21,7 +21,7 @@ from volt_core import native, run
 from volt_core.errors import VoltError
 from volt_core.native import extension
 from volt_core.systemd.machine import unified_mount
-from volt_core.testing import users
+from volt_core.testing import syscalls, users
 from volt_core.testing.hosts import SUITE_VARIABLE
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
@@ -184,6 +184,17 @@ def _c_compiler() -> str | None:
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
+def _strace() -> str | None:
+    """Attach to a child: a container may have strace and not the right to."""
+    if (reason := _program("strace")) is not None:
+        return reason
+    try:
+        found = syscalls.trace(lambda: os.access("/", os.F_OK), ("access", "faccessat", "faccessat2"))
+    except OSError as error:
+        return str(error)
+    return None if found else "strace sees no system calls"
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "systemd": _systemd,
@@ -198,6 +209,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "ordinary_user": _ordinary_user,
     "native": _native,
     "c_compiler": _c_compiler,
+    "strace": _strace,
     "zsh": functools.partial(_program, "zsh"),
     "fish": functools.partial(_program, "fish"),
 }
