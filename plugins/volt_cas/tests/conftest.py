@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from volt_cas.store import CasStore
+from volt_core import native
+from volt_core.testing import host
 from volt_core.testing.trees import awkward_tree
+
+_KNOWN = {"format.json", "lock", "refs.lock", "objects", "variants", "trees", "refs", "links", "cache", "tmp"}
+
+
+@pytest.fixture(params=["c", "python"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which of the twins serves, in this process and in those that it starts."""
+    chosen: str = request.param
+    if chosen == "c":
+        host.require("native")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOLT_NATIVE", chosen)
+        native._chosen.cache_clear()
+        yield chosen
+    native._chosen.cache_clear()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> CasStore:
     """An empty store at ``cas``."""
     return CasStore(tmp_path / "cas")
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """An empty directory in memory: for tests that make many a small store, and have it synced each time."""
+    shared = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(prefix="volt-", dir=shared if os.access(shared, os.W_OK) else None))
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +65,22 @@ def held() -> Callable[[Path], dict[str, int]]:
             for folder, _, names in os.walk(path / top)
             for name in names
         }
+
+    return look
+
+
+@pytest.fixture
+def left_over() -> Callable[[CasStore], list[str]]:
+    """Return what is in a store that no ref reaches, or that nobody can name; for a store that gc has just cleaned."""
+
+    def look(store: CasStore) -> list[str]:
+        top = store.path
+        wanted = {entry.digest for ref in store.refs() for entry in store.entries(ref.digest) if entry.size}
+        objects = {f"sha256:{p.parent.name}{p.name}" for p in (top / "objects").rglob("*") if p.is_file()}
+        found = [path.name for path in top.iterdir() if path.name not in _KNOWN]
+        found += [str(path) for path in (top / "tmp").rglob("*")]
+        found += [str(path) for path in (top / "cache").iterdir() if path.suffix != ".stat"]
+        found += [str(path) for path in (top / "refs").rglob("*") if path.is_file() and path.suffix != ".json"]
+        return [*found, *(objects - wanted), *store.gc(dry_run=True, grace=0).removed]
 
     return look

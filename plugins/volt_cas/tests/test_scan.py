@@ -349,3 +349,24 @@ def test_what_is_mounted_is_left_out_of_one_file_system(store, source, tmp_path,
     assert paths(store, result.digest) == paths(store, everything.digest) - gone
     assert result.notes == ("Left out files mounted from elsewhere: 1, the first at 'a b/c'",)
     assert everything.notes == ()
+
+
+def test_what_two_runs_of_one_process_remember_is_not_mixed(store, source, monkeypatch):
+    """Each has the cache of the same source half written when the other begins."""
+    store.put_directory(source)
+    before = []
+    original = type(store.path).write_bytes
+
+    def write(path, data):
+        if path.parent.name == "tmp" or path.parent.name == "cache":
+            before.append(path.exists())
+            if len(before) == 1:
+                original(path, data[:9])
+                store.put_directory(source)
+        return original(path, data)
+
+    age(monkeypatch, 10)
+    monkeypatch.setattr(type(store.path), "write_bytes", write)
+    store.put_directory(source)
+    assert before == [False, False]
+    assert not list((store.path / "tmp").iterdir())

@@ -85,8 +85,11 @@ class Layout:
         if self.exists():
             return
         self.path.chmod(0o700)
-        # Last: a store with a format is whole.
-        fs.write_atomic(self._format_file, msgspec.json.encode(_Format(FORMAT, "sha256")) + b"\n", mode=0o600)
+        with fs.lock(self.lock_file, timeout=WRITER_PATIENCE, what=f"the store '{self.path}'"):
+            if not self.exists():
+                fs.remove_unfinished(self._format_file)
+                # Last: a store with a format is whole.
+                fs.write_atomic(self._format_file, msgspec.json.encode(_Format(FORMAT, "sha256")) + b"\n", mode=0o600)
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:

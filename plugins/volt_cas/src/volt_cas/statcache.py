@@ -52,6 +52,7 @@ class StatCache:
     def __init__(self, layout: Layout, source: Path, *, rehash: bool = False) -> None:
         name = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:32]
         self._path = layout.cache / f"{name}.stat"
+        self._tmp = layout.tmp
         self._started = time.time_ns()
         self._rehash = rehash
         self._old: dict[bytes, _Known] = {}
@@ -87,8 +88,9 @@ class StatCache:
             self._new[path] = _Known(info.st_dev, info.st_ino, info.st_size, *times, digest, xattrs)
 
     def save(self) -> None:
-        """Replace the file. Not made durable: a torn file does not decode and is ignored."""
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+        """Replace the file; the caller keeps gc away. Not made durable: a torn file does not decode and is ignored."""
+        # Of this run alone: threads of one process may read one source at once. What is in tmp/ dies with its process.
+        temporary = self._tmp / f"cache-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             temporary.write_bytes(msgspec.msgpack.encode(_File(1, self._new)))
             temporary.rename(self._path)
