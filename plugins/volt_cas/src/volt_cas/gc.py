@@ -196,8 +196,11 @@ def mounted_links() -> str:
 def _mount_tables() -> Iterator[str]:
     seen = set()
     for process in ("self", *(name for name in os.listdir("/proc") if name.isdigit())):
-        with contextlib.suppress(OSError):
+        try:
             namespace = os.readlink(f"/proc/{process}/ns/mnt")
             if namespace not in seen:
                 seen.add(namespace)
                 yield Path(f"/proc/{process}/mountinfo").read_text(errors="replace")
+        except OSError:  # it has ended, or it is another user's
+            if process == "self":
+                raise

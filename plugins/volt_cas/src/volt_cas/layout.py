@@ -138,6 +138,11 @@ class Layout:
             data = self._format_file.read_bytes()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise StoreError(
+                f"Cannot read the store '{self.path}': {error.strerror}",
+                hint="Run the command as the user whose store it is, or choose another store.",
+            ) from error
         try:
             found = msgspec.json.decode(data, type=_Format)
         except msgspec.DecodeError as error:

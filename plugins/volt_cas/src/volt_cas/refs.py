@@ -66,9 +66,9 @@ class Refs:
     def read_all(self, prefix: str = "") -> Iterator[Ref | StateError]:
         """Yield what :meth:`list` does, and a damaged ref as the error that says so."""
         found = []
-        for path in self._layout.refs.rglob(f"*{_SUFFIX}"):
+        for path in self._files():
             name = path.relative_to(self._layout.refs).as_posix().removesuffix(_SUFFIX)
-            if not path.name.startswith(".") and name.startswith(prefix) and path.is_file():
+            if path.suffix == _SUFFIX and not path.name.startswith(".") and name.startswith(prefix):
                 found.append((name, path))
         for _, path in sorted(found):
             try:
@@ -132,8 +132,14 @@ class Refs:
     def remove_leftovers(self) -> None:
         """Remove temporary files of writers that died; the caller is alone with the store."""
         with self._locked():
-            for path in self._layout.refs.rglob(".*.tmp"):
-                path.unlink()
+            for path in self._files():
+                if path.name.startswith(".") and path.suffix == ".tmp":
+                    path.unlink()
+
+    def _files(self) -> Iterator[Path]:
+        """Yield all files; what cannot be listed is an error, for gc takes a ref that is not seen for gone."""
+        for folder, _, names in os.walk(self._layout.refs, onerror=_fail_unless_missing):
+            yield from (Path(folder, name) for name in names)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -166,6 +172,11 @@ def _ref(found: RefFile) -> Ref | None:
     if found.digest is None:
         return None
     return Ref(name=found.name, digest=found.digest, kind=found.kind, updated=found.updated, meta=found.meta)
+
+
+def _fail_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _unlink(path: Path) -> None:

@@ -119,7 +119,8 @@ class CasStore(Store):
 
         with self._reading(digest) as top:
             if mode is CheckoutMode.LINK:
-                self._layout.prepare()
+                with explained("Cannot link to the store", self.path):
+                    self._layout.prepare()
             return check_out(self._layout, top, destination, mode=mode, progress=progress)
 
     def linked_tree(self, digest: str) -> Path:
@@ -141,10 +142,12 @@ class CasStore(Store):
             self._refs.set(ref)
 
     def find_ref(self, name: str) -> Ref | None:
-        return self._refs.find(name)
+        with explained(f"Cannot read ref '{name}'", self.path):
+            return self._refs.find(name)
 
     def refs(self, prefix: str = "") -> Iterator[Ref]:
-        return self._refs.list(prefix)
+        with explained("Cannot list the refs", self.path):
+            yield from self._refs.list(prefix)
 
     def delete_ref(self, name: str) -> None:
         with explained(f"Cannot delete ref '{name}'", self.path):
@@ -153,7 +156,8 @@ class CasStore(Store):
             self._refs.delete(name)
 
     def ref_log(self, name: str) -> Sequence[RefChange]:
-        return self._refs.log(name)
+        with explained(f"Cannot read ref '{name}'", self.path):
+            return self._refs.log(name)
 
     def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
         from volt_cas.verify import verify
@@ -201,8 +205,10 @@ class CasStore(Store):
     def _reading(self, digest: str) -> Iterator[bytes]:
         """Give the digest of a tree that is there, while gc is kept away."""
         top = digest_bytes(digest)
-        if not self._layout.exists():
-            raise ObjectMissing(f"There is no store at '{self.path}'", hint="Put a tree first.")
-        with self._layout.shared():
-            read_tree(self._layout, top)
+        with contextlib.ExitStack() as stack:
+            with explained(f"Cannot read {digest}", self.path):
+                if not self._layout.exists():
+                    raise ObjectMissing(f"There is no store at '{self.path}'", hint="Put a tree first.")
+                stack.enter_context(self._layout.shared())
+                read_tree(self._layout, top)
             yield top
