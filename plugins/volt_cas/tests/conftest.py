@@ -15,7 +15,8 @@ from volt_core import native
 from volt_core.testing import host
 from volt_core.testing.trees import awkward_tree
 
-_KNOWN = {"format.json", "lock", "refs.lock", "objects", "variants", "trees", "refs", "links", "cache", "tmp"}
+_FOLDERS = ("objects", "variants", "trees", "refs", "links", "cache", "tmp", "quarantine")
+_KNOWN = {"format.json", "lock", "refs.lock", *_FOLDERS}
 
 
 @pytest.fixture(params=["c", "python"])

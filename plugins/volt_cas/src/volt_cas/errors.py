@@ -11,7 +11,7 @@ from pathlib import Path
 from volt_cas import below
 from volt_core.errors import StoreError, StoreFull
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SourceChanged(StoreError):
@@ -26,7 +26,7 @@ def explained(act: str, where: Path) -> Iterator[None]:
     except OSError as error:
         name = error.filename  # a number where the call took a descriptor
         about = f" '{below.shown(os.fsencode(name))}'" if isinstance(name, str | bytes) else ""
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise StoreFull(
                 f"{act}: no space left on the file system of '{where}'",
                 hint="Free some space, for example with 'volt cas gc', then try again.",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from volt_cas.errors import NO_ROOM
 from volt_cas.layout import Layout, digest_bytes
 from volt_cas.staging import sync_store
 from volt_core import fs
@@ -127,7 +128,12 @@ class Refs:
             now = time.time_ns()
             change = RefChange(time=now, digest=None, previous=old.digest)
             log = (*old.log, change)[-_LOG_LENGTH:]
-            _FILE.write(path, RefFile(name=name, updated=now, kind=old.kind, log=log), mode=0o600)
+            try:
+                _FILE.write(path, RefFile(name=name, updated=now, kind=old.kind, log=log), mode=0o600)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                _unlink(path)  # with its log: whoever deletes is about to make room
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of writers that died; the caller is alone with the store."""
