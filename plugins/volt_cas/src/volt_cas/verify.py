@@ -23,12 +23,13 @@ _USES_SHOWN = 3
 
 def verify(layout: Layout, refs: Refs, progress: Progress) -> VerifyReport:
     """Read everything on all cores. The caller keeps gc away."""
+    named = list(refs.read_all())  # first: what a put adds meanwhile is there before its ref
     run = _Verification(layout, progress)
     run.objects()
     run.variants()
     run.records()
     run.links()
-    for ref in refs.read_all():
+    for ref in named:
         if isinstance(ref, StateError):
             run.damaged_ref(ref)
         else:
