@@ -73,15 +73,18 @@ def is_change(call: Call) -> bool:
     return call.name != "ioctl" or "FICLONE" in call.text
 
 
-def killed_everywhere(act: Callable[[], object], prepare: Callable[[], object]) -> Iterator[Call]:
+def killed_everywhere(
+    act: Callable[[], object], prepare: Callable[[], object], *, without: Sequence[str] = ()
+) -> Iterator[Call]:
     """Run `act` killed before each of its changes in turn, and yield after each kill; `prepare` runs before each.
 
-    Killed before a call that only makes things durable, it is as before the next change.
+    Killed before a call that only makes things durable, it is as before the next change. Calls named in `without`
+    are said to have succeeded, and not made.
     """
     prepare()
     for call in boundaries([call for call in trace(act) if is_change(call)]):
         prepare()
-        if not run_killed(act, call.name, call.number):
+        if not run_killed(act, call.name, call.number, without=without):
             yield call
 
 
@@ -93,9 +96,16 @@ def boundaries(calls: Sequence[Call]) -> list[Call]:
     return list(found.values())
 
 
-def run_killed(act: Callable[[], object], name: str, number: int) -> bool:
-    """Run `act`, killed before its call number `number` of `name`; tell whether it came to its end before."""
-    ended, _ = _run(act, _injection(name, "signal=SIGKILL", number))
+def run_killed(act: Callable[[], object], name: str, number: int, *, without: Sequence[str] = ()) -> bool:
+    """Run `act`, killed before its call number `number` of `name`; tell whether it came to its end before.
+
+    See :func:`killed_everywhere` for `without`.
+    """
+    options = _injection(name, "signal=SIGKILL", number)
+    if without:
+        options += ["-e", f"inject={_optional(without)}:retval=0"]
+        options[1] += f",{_optional(without)}"
+    ended, _ = _run(act, options)
     assert ended in ((0, 0), (0, signal.SIGKILL)), ended
     return ended.signal == 0
 

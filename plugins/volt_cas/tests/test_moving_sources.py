@@ -82,8 +82,7 @@ def test_a_file_that_is_written_to_is_stored_right_or_not_at_all(store, memory_p
         for _ in range(_ROUNDS):
             try:
                 digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
-            except SourceChanged as error:
-                assert "changed while it was read" in str(error)
+            except SourceChanged:
                 refused += 1
                 assert store.find_ref("x").digest == before
                 continue
