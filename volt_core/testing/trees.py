@@ -106,6 +106,7 @@ def _names(root: bytes) -> None:
         b"a\\b",
         b"\xc3\xa9",
         b"n" * 255,
+        *_every_byte(),
     ):
         with open(root + b"/" + name, "wb") as file:
             file.write(name)
@@ -114,16 +115,28 @@ def _names(root: bytes) -> None:
     os.makedirs(root + b"/deep" + b"/0123456789" * 60)
 
 
+def _every_byte() -> Iterator[bytes]:
+    """Yield names of 255 bytes in which every byte occurs that can."""
+    rest = bytes(set(range(1, 256)) - {ord("/")})
+    yield rest + b"x"
+    yield rest[::-1][:200] + b"\xe2\x80" * 27 + b"\n"
+
+
 def _links(path: Path) -> None:
     (path / "dangling").symlink_to("no/such/file")
     (path / "absolute").symlink_to("/etc/passwd")
     (path / "long-target").symlink_to("target/" * 140)
+    for number, target in enumerate((b".", b"..", b"/", b"a/", b"//a//b", b"\n", b"\xff\xfe/\x01", b" ", b"-" * 1023)):
+        os.symlink(target, os.fsencode(path) + b"/sticky/to-%d" % number)
+    os.symlink("loop", path / "loop")
     (path / "group-a").write_text("one inode\n")
     (path / "sticky/group-a-too").hardlink_to(path / "group-a")
     (path / "zz-group-a").hardlink_to(path / "group-a")
     (path / "not-of-group-a").write_text("one inode\n")
     (path / "empty-linked").hardlink_to(path / "empty")
     os.link(path / "dangling", path / "dangling-linked", follow_symlinks=False)
+    os.link(path / "dangling", path / "sticky/dangling-too", follow_symlinks=False)
+    os.mkfifo(path / "another-fifo", 0o640)
 
 
 def _attributes(path: Path) -> None:
@@ -135,9 +148,17 @@ def _attributes(path: Path) -> None:
     os.setxattr(path / "sticky", "user.on-a-directory", b"yes")
     os.setxattr(path / "large", "system.posix_acl_access", acl)
     os.setxattr(path / "sticky", "system.posix_acl_default", acl)
+    os.setxattr(path / "another-fifo", "system.posix_acl_access", acl)
+    for number in range(20):
+        os.setxattr(path / "set-uid", b"user.%d \xff=%%" % number, bytes([number]) * 60)
 
 
 def _for_root(path: Path) -> None:
+    for mode in (0, 0o7, 0o1644, 0o2644, 0o4000, 0o7777):
+        (path / f"mode-{mode:o}").write_text("the same in all of them\n")
+        (path / f"mode-{mode:o}").chmod(mode)
+        (path / f"directory-{mode:o}").mkdir()
+        (path / f"directory-{mode:o}").chmod(mode)
     os.mknod(path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(path / "disk", stat.S_IFBLK | 0o660, os.makedev(259, 200_000))
     os.chown(path / "plain", 1000, 33)
@@ -146,6 +167,13 @@ def _for_root(path: Path) -> None:
     (path / "capable").write_bytes(b"#!/bin/sh\n# may bind low ports\n")
     (path / "capable").chmod(0o755)
     os.setxattr(path / "capable", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    (path / "capable-too").write_bytes(b"#!/bin/sh\n# may bind low ports\n")
+    (path / "capable-too").chmod(0o4755)  # and for the root of one user namespace alone
+    os.setxattr(
+        path / "capable-too",
+        "security.capability",
+        bytes.fromhex("0000000300040000000000000000000000000000a0860100"),
+    )
 
 
 def _times(path: Path) -> None:
@@ -154,6 +182,10 @@ def _times(path: Path) -> None:
     os.utime(path / "set-uid", ns=(0, 2**31 * 10**9 + 1))
     os.utime(path / "dangling", ns=(0, 1), follow_symlinks=False)
     os.utime(path / "fifo", ns=(0, 999_999_999))
+    os.utime(path / "another-fifo", ns=(0, 2**31 * -(10**9)))
+    os.utime(path / "large", ns=(0, 10_413_792_000 * 10**9 + 1))  # 2300: more nanoseconds than 64 bits have
+    os.utime(path / "empty", ns=(0, -(10**9) - 1))
+    os.utime(path / "dir \udcfe", ns=(0, 15_032_385_535 * 10**9 + 999_999_999))  # the last that ext4 can
     os.utime(path / "sticky", ns=(0, 10**18 + 7))
     os.utime(path, ns=(0, 10**18 + 9))
     (path / "closed").chmod(0o500)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from volt_cas.layout import fan_out
 from volt_cas.store import CasStore
 from volt_core.testing.store_kit import StoreKit
 
 
+@pytest.mark.usefixtures("engine")
 class TestStore(StoreKit):
     store_class = CasStore
 

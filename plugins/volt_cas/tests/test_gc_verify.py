@@ -15,6 +15,8 @@ from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import InvalidName, Locked, RefNotFound, StateCorrupt, StateTooNew, StoreError
 from volt_core.images.manager import Images
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 @pytest.fixture
 def source(tmp_path):

@@ -48,7 +48,7 @@ def vandalise(top):
                 with open(path, "r+b") as file:
                     file.write(b"spoilt")
                 os.truncate(path, os.path.getsize(path) // 2 + 3)
-                os.chmod(path, 0o4711)
+                os.chmod(path, 0o740)
                 os.utime(path, ns=(1, 1))
                 if os.geteuid() == 0:
                     os.chown(path, 7, 7)
