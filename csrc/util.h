@@ -112,12 +112,14 @@ static inline unsigned char *buffer_extend(struct buffer *b, size_t size) {
 }
 
 static inline int buffer_append(struct buffer *b, const void *data, size_t size) {
-        unsigned char *at = buffer_extend(b, size);
+        unsigned char *at;
 
+        if (size == 0)
+                return 0;
+        at = buffer_extend(b, size);
         if (!at)
                 return -ENOMEM;
-        if (size > 0)
-                memcpy(at, data, size);
+        memcpy(at, data, size);
         return 0;
 }
 

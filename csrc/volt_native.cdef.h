@@ -69,3 +69,71 @@ struct volt_owner {
         const struct volt_range *gids;
         size_t n_gids;
 };
+
+/* What volt_ingest() reads and where it writes. All descriptors and arrays stay the caller's. */
+struct volt_ingest {
+        int root_fd;
+        int store_fd;
+        int staging_fd;           /* a fresh directory; each thread makes one of its own in it */
+        int cache_fd;             /* what was read last time; -1: nothing */
+        int new_cache_fd;         /* an empty file, for what is read now; -1: none */
+        int64_t racy_ns;          /* what was changed since this moment is not kept in the cache */
+        bool one_file_system;
+        bool clamp;               /* all times are 0 */
+        unsigned n_threads;
+        const struct volt_owner *owner;
+        const uint32_t *globs;    /* programs of csrc/glob.h, one after the other: what they match is left out */
+        const size_t *glob_starts;
+        const bool *glob_whole;   /* compared with the whole path, else with the last component */
+        size_t n_globs;
+        const char *const *mounts;    /* paths below the root, in the order of strcmp(): what is mounted is left out */
+        size_t n_mounts;
+};
+
+/* Why an ingest failed, beside its errno. */
+enum volt_ingest_reason {
+        VOLT_INGEST_ERRNO,
+        VOLT_INGEST_CHANGED,      /* what failed_path names changed while it was read */
+        VOLT_INGEST_TOO_DEEP
+};
+
+/* What the entries that were left out are; VOLT_NOTE_XATTRS and above are attributes of entries that were not. */
+enum volt_note {
+        VOLT_NOTE_STORE,
+        VOLT_NOTE_MOUNTED,
+        VOLT_NOTE_SOCKET,
+        VOLT_NOTE_WHITEOUT,
+        VOLT_NOTE_XATTRS_OVERLAY,
+        VOLT_NOTE_XATTRS_SECURITY,
+        VOLT_NOTE_XATTRS_SYSTEM,
+        VOLT_NOTE_XATTRS_TRUSTED,
+        VOLT_NOTE_XATTRS_UNKNOWN,
+        VOLT_NOTE_XATTRS_UNREADABLE,
+        VOLT_N_NOTES
+};
+
+struct volt_ingested {
+        unsigned char digest[32];     /* of the root's directory record */
+        unsigned char *metadata;      /* of the root, encoded */
+        size_t metadata_size;
+        uint64_t files;               /* every name of a hard-linked file counts */
+        uint64_t bytes;
+        uint64_t new_objects;
+        uint64_t new_bytes;
+        unsigned char *links;         /* for each name of what has several: dev, ino and size of the path (uint64_t), path */
+        size_t links_size;
+        uint64_t note_counts[10];     /* by enum volt_note */
+        char *note_paths[10];         /* of the first one of each kind; NULL where there is none */
+        int reason;
+        char *failed_path;
+};
+
+/* Stages everything below a directory but the top record: contents as objects, unless the store has them, and one record
+ * per directory. ret has pointers for volt_free() also on failure. */
+int volt_ingest(const struct volt_ingest *request, struct volt_job *job, struct volt_ingested *ret);
+
+/* Whether a program of csrc/glob.h matches a name. */
+bool volt_glob_matches(const uint32_t *program, const char *text, size_t size);
+
+/* Moves what was staged to where it belongs, without replacing but for what is in "*.replace". */
+int volt_publish(int staging_fd, int store_fd, unsigned n_threads);

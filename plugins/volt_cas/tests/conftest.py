@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from volt_cas.store import CasStore
-from volt_core import native
+from volt_core import fs, native
 from volt_core.testing import host
 from volt_core.testing.trees import awkward_tree
 
@@ -33,6 +32,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def twin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The Python code serves: for tests that reach into it."""
+    monkeypatch.setenv("VOLT_NATIVE", "python")
+    native._chosen.cache_clear()
+    yield
+    native._chosen.cache_clear()
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> CasStore:
     """An empty store at ``cas``."""
     return CasStore(tmp_path / "cas")
@@ -44,7 +52,7 @@ def memory_path() -> Iterator[Path]:
     shared = Path("/dev/shm")
     path = Path(tempfile.mkdtemp(prefix="volt-", dir=shared if os.access(shared, os.W_OK) else None))
     yield path
-    shutil.rmtree(path)
+    fs.remove_tree(path)
 
 
 @pytest.fixture(scope="session")

@@ -163,9 +163,8 @@ def test_rehash_reads_what_looks_unchanged(store, source):
     # An entry that lies, as one of a clock that went back would: known as unchanged, and not what is there.
     cache = statcache.StatCache(store._layout, source)
     info = (source / "file").stat()
-    cache._new = {b"file": statcache._Known(info.st_dev, info.st_ino, 0, past, info.st_ctime_ns, b"\0" * 32, ())}
-    lie = cache._new[b"file"]
-    cache._new[b"file"] = statcache.msgspec.structs.replace(lie, size=info.st_size, digest=bytes.fromhex(other(store)))
+    cache.racy_ns = info.st_ctime_ns + 1
+    cache.remember(info, bytes.fromhex(other(store)), ())
     cache.save()
     assert store.put_directory(source).digest != first
     assert store.put_directory(source, rehash=True).digest == first

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from volt_cas.layout import digest_text
-from volt_cas.objects import open_writer
 from volt_cas.record import DirectoryRecord, FileEntry, Metadata
 from volt_cas.store import CasStore
+from volt_cas.writer import open_writer
 from volt_core import run
 from volt_core.contracts import CheckoutMode, EntryType, MtimePolicy, Ref
 from volt_core.testing import host

@@ -268,8 +268,9 @@ def test_a_few_records_that_are_a_huge_tree_are_soon_counted_and_verified(store,
     assert store.usage().referenced_bytes == 2**63 - 1
 
 
+@pytest.mark.usefixtures("twin")
 def test_a_tree_that_is_too_deep_is_refused(store, tmp_path, monkeypatch):
-    for module in ("record", "objects", "browse", "tree"):
+    for module in ("record", "objects", "browse", "tree", "errors"):
         monkeypatch.setattr(f"volt_cas.{module}.MAX_DEPTH", 8)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/file").write_text("hello\n")

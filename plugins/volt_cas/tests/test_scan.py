@@ -7,15 +7,15 @@ import fcntl
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
-from volt_cas import tree
+from volt_cas import tree, writer
 from volt_cas.errors import SourceChanged
-from volt_cas.objects import Writer
-from volt_core import run
+from volt_core import native, run
 from volt_core.contracts import MtimePolicy, Ref
-from volt_core.errors import NotFoundError
+from volt_core.errors import NotFoundError, StoreError
 from volt_core.testing import host
 
 LONG_AGO = 10**18
@@ -71,7 +71,7 @@ def age(monkeypatch, seconds):
 
 
 @pytest.fixture
-def reads(monkeypatch):
+def reads(monkeypatch, twin):
     """The files that were opened for reading."""
     found = []
     original = tree.Scan._read
@@ -147,6 +147,7 @@ def test_a_truncated_object_is_replaced_by_the_next_put(store, source):
     assert store.verify().damaged == ()
 
 
+@pytest.mark.usefixtures("twin")
 @pytest.mark.parametrize("size", [100, 3 << 20])
 def test_a_file_that_changes_while_it_is_read_is_an_error(store, source, monkeypatch, held, size):
     before = store.put_directory(source, ref=Ref(name="x", digest="")).digest
@@ -168,6 +169,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(store, source, monkeyp
     assert held(store.path) == stored
 
 
+@pytest.mark.usefixtures("twin")
 def test_a_file_that_is_replaced_before_it_is_read_is_an_error(store, source, monkeypatch):
     original = tree.Scan._enter
 
@@ -181,6 +183,7 @@ def test_a_file_that_is_replaced_before_it_is_read_is_an_error(store, source, mo
         store.put_directory(source)
 
 
+@pytest.mark.usefixtures("twin")
 def test_a_directory_that_becomes_a_symlink_is_not_followed(store, source, monkeypatch, tmp_path):
     original = tree.Scan._enter
     os.rename(source / "sub", tmp_path / "elsewhere")
@@ -272,14 +275,14 @@ def test_a_staging_directory_that_is_taken_for_dead_is_made_again(store, source,
 
 def test_metadata_is_set_before_content_becomes_visible(store, source, monkeypatch):
     seen = []
-    original = Writer._link
+    original = writer.publish
 
-    def link(self, folder, name):
-        if folder == b"objects":
-            seen.append(os.stat(folder + b"/" + name, dir_fd=self._staging).st_mode & 0o777)
-        return original(self, folder, name)
+    def publish(staging, place):
+        found = Path(f"/proc/self/fd/{staging}").resolve().glob("*/objects/*")
+        seen.extend(path.stat().st_mode & 0o777 for path in found)
+        original(staging, place)
 
-    monkeypatch.setattr(Writer, "_link", link)
+    monkeypatch.setattr(writer, "publish", publish)
     (source / "a.txt").chmod(0o640)
     store.put_directory(source)
     assert 0o640 in seen
@@ -299,6 +302,7 @@ def test_attributes_that_no_record_keeps_are_noted(store, source):
     assert found[b"sub"] == found[b"a.txt"] == {"user.x": b"1"}
 
 
+@pytest.mark.usefixtures("twin")
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EACCES, errno.ENODATA])
 def test_an_attribute_that_cannot_be_read_costs_no_other(store, source, monkeypatch, number):
     host.require("user_xattrs")
@@ -351,22 +355,66 @@ def test_what_is_mounted_is_left_out_of_one_file_system(store, source, tmp_path,
     assert everything.notes == ()
 
 
+@pytest.mark.usefixtures("twin")
 def test_what_two_runs_of_one_process_remember_is_not_mixed(store, source, monkeypatch):
     """Each has the cache of the same source half written when the other begins."""
-    store.put_directory(source)
-    before = []
-    original = type(store.path).write_bytes
+    from volt_cas import statcache
 
-    def write(path, data):
-        if path.parent.name == "tmp" or path.parent.name == "cache":
-            before.append(path.exists())
-            if len(before) == 1:
-                original(path, data[:9])
-                store.put_directory(source)
-        return original(path, data)
+    original, nested = statcache._packed, []
+
+    def packed(known):
+        if not nested:
+            nested.append(known)
+            store.put_directory(source)
+        return original(known)
 
     age(monkeypatch, 10)
-    monkeypatch.setattr(type(store.path), "write_bytes", write)
+    monkeypatch.setattr(statcache, "_packed", packed)
     store.put_directory(source)
-    assert before == [False, False]
+    assert nested
+    (path,) = (store.path / "cache").iterdir()
+    assert len(list(statcache._entries(path.read_bytes()))) == 5
     assert not list((store.path / "tmp").iterdir())
+
+
+def test_both_twins_read_what_the_other_remembers(store, source, monkeypatch):
+    """They write the same cache, and an unchanged file is not read again by the one nor by the other."""
+    host.require("native")
+    age(monkeypatch, 10)
+    content = os.urandom(2 << 20)
+    (source / "large").write_bytes(content)
+    host.require("user_xattrs")
+    for number in range(20):
+        os.setxattr(source / "large", f"user.{number}", b"x" * number)
+    written, digests = {}, set()
+    for wanted in ("c", "python", "c"):
+        monkeypatch.setenv("VOLT_NATIVE", wanted)
+        native._chosen.cache_clear()
+        before = read_so_far()
+        digests.add(store.put_directory(source).digest)
+        again = bool(written)
+        assert (read_so_far() - before < len(content)) == again
+        (path,) = (store.path / "cache").iterdir()
+        written[wanted] = path.read_bytes()
+    native._chosen.cache_clear()
+    assert written["c"] == written["python"]
+    assert len(digests) == 1
+
+
+def read_so_far():
+    """Return how many bytes this process has read."""
+    with open("/proc/self/io") as file:
+        return int(file.readline().split()[1])
+
+
+def test_a_source_that_is_deeper_than_any_tree(store, memory_path, engine):
+    folder = os.open(memory_path, os.O_RDONLY)
+    for _ in range(4096):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    with pytest.raises(StoreError, match="4096 directories deep"):
+        store.put_directory(memory_path)
+    assert list(store.refs()) == []

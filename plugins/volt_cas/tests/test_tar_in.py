@@ -11,10 +11,10 @@ import tarfile
 import pytest
 
 from volt_cas import acl
-from volt_cas.objects import open_writer
 from volt_cas.record import DirectoryRecord, FifoEntry, Metadata
 from volt_cas.tar_format import Limits
 from volt_cas.tar_in import TarImport
+from volt_cas.writer import open_writer
 from volt_core.contracts import SILENT, EntryType, MtimePolicy, Ref
 from volt_core.errors import ArchiveInvalid, ObjectCorrupt
 

@@ -16,7 +16,7 @@ from volt_cas import below
 from volt_cas.errors import explained
 from volt_cas.layout import Layout
 from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Applier, metadata_of, read_xattrs
-from volt_cas.objects import copy_content, open_object, read_directory, read_groups, read_tree
+from volt_cas.objects import open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
     BlockEntry,
     CharacterEntry,
@@ -27,6 +27,7 @@ from volt_cas.record import (
     Node,
     SymlinkEntry,
 )
+from volt_cas.sparse import copy_content
 from volt_cas.staging import open_staging
 from volt_cas.variants import Linker
 from volt_core import fs

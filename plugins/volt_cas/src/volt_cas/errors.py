@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volt_cas import below
+from volt_cas.record import MAX_DEPTH
 from volt_core.errors import StoreError, StoreFull
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -32,3 +33,19 @@ def explained(act: str, where: Path) -> Iterator[None]:
                 hint="Free some space, for example with 'volt cas gc', then try again.",
             ) from error
         raise StoreError(f"{act}: {error.strerror or error}{about}") from error
+
+
+def source_changed(path: bytes) -> SourceChanged:
+    """Return the error for a file or directory below the source that is not what it was."""
+    return SourceChanged(
+        f"'{below.shown(path)}' changed while it was read",
+        hint="Stop what writes to the directory, or exclude the file, then try again.",
+    )
+
+
+def tree_too_deep(path: bytes) -> StoreError:
+    """Return the error for a directory below more than a tree can have."""
+    return StoreError(
+        f"Cannot store '{below.shown(path)}': it is more than {MAX_DEPTH} directories deep",
+        hint="Exclude it, or put a directory further down.",
+    )

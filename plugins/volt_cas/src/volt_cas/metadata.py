@@ -13,6 +13,7 @@ from volt_core.contracts import EntryType
 from volt_core.native.owner import Owner
 
 CAPABILITY = "security.capability"
+XATTRS_UNREADABLE = "attributes that cannot be read"
 ACL_ACCESS = "system.posix_acl_access"
 ACL_DEFAULT = "system.posix_acl_default"
 _OVERLAY = tuple(prefix.decode() for prefix in OVERLAY_XATTRS)
@@ -103,7 +104,7 @@ def read_xattrs(path: str | bytes | int) -> tuple[Xattrs, tuple[str, ...]]:
             kept.append((os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow)))
         except OSError as error:
             if error.errno in _UNREADABLE:
-                left_out.add("attributes that cannot be read")
+                left_out.add(XATTRS_UNREADABLE)
             elif error.errno != errno.ENODATA:  # removed meanwhile
                 raise
     return tuple(sorted(kept)), tuple(sorted(left_out))

@@ -11,11 +11,11 @@ class Notes:
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
 
-    def add(self, what: str, path: bytes, *, done: str = "Left out") -> None:
-        """Count one more; `done` says what was done with it."""
+    def add(self, what: str, path: bytes, *, done: str = "Left out", count: int = 1) -> None:
+        """Count one more, or `count`, of which `path` is the first; `done` says what was done with it."""
         key = f"{done} {what}"
-        count, first = self._found.get(key, (0, below.shown(path)))
-        self._found[key] = count + 1, first
+        before, first = self._found.get(key, (0, below.shown(path)))
+        self._found[key] = before + count, first
 
     def texts(self) -> tuple[str, ...]:
         """Return one line per reason."""

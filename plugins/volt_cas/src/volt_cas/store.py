@@ -15,8 +15,9 @@ import msgspec
 from volt_cas import browse, links
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
-from volt_cas.objects import Writer, open_writer, read_tree
+from volt_cas.objects import read_tree
 from volt_cas.refs import Refs
+from volt_cas.writer import Writer, open_writer
 from volt_core.contracts import (
     SILENT,
     CheckoutMode,
@@ -58,16 +59,15 @@ class CasStore(Store):
         rehash: bool = False,
         progress: Progress = SILENT,
     ) -> PutResult:
+        from volt_cas.scan import new_scan
         from volt_cas.statcache import StatCache
-        from volt_cas.tree import Scan
 
         progress.begin(f"Reading {source}")
         with self._writing(ref, f"Cannot put '{source}'") as writer:
             cache = StatCache(self._layout, source, rehash=rehash)
-            scan = Scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, adopt=adopt, progress=progress)
+            scan = new_scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, adopt=adopt, progress=progress)
             digest = scan.run(source, one_file_system=one_file_system)
             self._commit(writer, digest, ref)
-            cache.save()
         return PutResult(
             digest=digest_text(digest),
             files=scan.files,

@@ -15,7 +15,6 @@ from volt_cas import acl, below
 from volt_cas.hardlinks import HardLinks
 from volt_cas.metadata import ACL_ACCESS, ACL_DEFAULT, Xattrs, is_overlay, is_whiteout, why_left_out
 from volt_cas.notes import Notes
-from volt_cas.objects import SMALL, Writer
 from volt_cas.record import (
     BlockEntry,
     CharacterEntry,
@@ -27,7 +26,9 @@ from volt_cas.record import (
     Node,
     SymlinkEntry,
 )
+from volt_cas.sparse import PIECE
 from volt_cas.tar_format import Limits, Member, TarReader, unescape_xattr_name
+from volt_cas.writer import Writer
 from volt_core.contracts import EntryType, MtimePolicy, Progress
 from volt_core.errors import ArchiveInvalid
 
@@ -134,7 +135,7 @@ class TarImport:
         self._content += member.size
         if self._content > self._limits.content:
             raise refused(member, f"the files take more than {self._limits.content} bytes")
-        if member.size <= SMALL and member.segments is None:
+        if member.size <= PIECE and member.segments is None:
             digest = self._writer.add(b"".join(data for _, data in reader.content(member)), metadata)
         else:
             position = 0

@@ -1,9 +1,8 @@
-"""Scanning a directory into tree records."""
+"""Scanning a directory into tree records; :mod:`volt_cas.ingest` does the same by the extension."""
 
 from __future__ import annotations
 
 import errno
-import fnmatch
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,13 @@ import msgspec
 
 from volt_cas import below
 from volt_cas.adopt import Adopter
-from volt_cas.errors import SourceChanged
+from volt_cas.errors import source_changed, tree_too_deep
+from volt_cas.exclude import Matcher
 from volt_cas.hardlinks import HardLinks
 from volt_cas.layout import Layout
 from volt_cas.metadata import TYPES, Xattrs, is_whiteout, metadata_of, read_xattrs
 from volt_cas.mounts import mount_points_below
 from volt_cas.notes import Notes
-from volt_cas.objects import SMALL, ObjectStream, Writer, data_ranges
 from volt_cas.record import (
     MAX_DEPTH,
     NANOSECONDS,
@@ -33,10 +32,12 @@ from volt_cas.record import (
     Node,
     SymlinkEntry,
 )
+from volt_cas.source import MOUNTED, SOCKET, STORE, WHITEOUT, open_source
+from volt_cas.sparse import PIECE, data_ranges
 from volt_cas.statcache import StatCache
+from volt_cas.writer import ObjectStream, Writer
 from volt_core import native
 from volt_core.contracts import EntryType, MtimePolicy, Progress
-from volt_core.errors import NotFoundError, StoreError
 from volt_core.native import WalkEntry
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -72,7 +73,7 @@ class Scan:
     ) -> None:
         self._writer = writer
         self._cache = cache
-        self._is_excluded = _Matcher(exclude)
+        self._is_excluded = Matcher(exclude)
         self._clamp = mtime is MtimePolicy.CLAMP
         self._progress = progress
         info = os.stat(layout.path)
@@ -90,18 +91,17 @@ class Scan:
 
     def run(self, source: Path, *, one_file_system: bool) -> bytes:
         """Stage everything below `source`; return the digest of the top record."""
-        try:
-            root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFoundError(f"'{source}' is no directory", hint="Check the path.") from error
-        try:
-            if one_file_system:
-                self._mounted = mount_points_below(root)
-            return self._scan(root, native.walk(root, one_file_system=one_file_system))
-        finally:
-            if self._folder >= 0:
-                os.close(self._folder)
-            os.close(root)
+        self._cache.load()
+        with open_source(source) as root:
+            try:
+                if one_file_system:
+                    self._mounted = mount_points_below(root)
+                digest = self._scan(root, native.walk(root, one_file_system=one_file_system))
+            finally:
+                if self._folder >= 0:
+                    os.close(self._folder)
+        self._cache.save()
+        return digest
 
     def _scan(self, root: int, walk: Iterator[WalkEntry]) -> bytes:
         top = next(walk)
@@ -123,10 +123,7 @@ class Scan:
                 metadata = self._metadata(item, self._xattrs(below.through(self._folder, name), item.path))
                 self._folders[item.path] = item.dev, item.ino
                 if len(frames) == MAX_DEPTH:
-                    raise StoreError(
-                        f"Cannot store '{below.shown(item.path)}': it is more than {MAX_DEPTH} directories deep",
-                        hint="Exclude it, or put a directory further down.",
-                    )
+                    raise tree_too_deep(item.path)
                 frames.append(_Frame(item.path, name, metadata, []))
                 if item.path in self._mounted:
                     skipped = item.path + b"/"
@@ -147,17 +144,17 @@ class Scan:
         if self._is_excluded(item.path):
             return True
         if (item.dev, item.ino) == self._store:
-            self.notes.add("the store itself", item.path)
+            self.notes.add(STORE, item.path)
             return True
         if item.path in self._mounted and not stat.S_ISDIR(item.mode):
-            self.notes.add("files mounted from elsewhere", item.path)
+            self.notes.add(MOUNTED, item.path)
             return True
         kind = TYPES.get(stat.S_IFMT(item.mode))
         if kind is None:
-            self.notes.add("sockets", item.path)
+            self.notes.add(SOCKET, item.path)
             return True
         if is_whiteout(kind, os.major(item.rdev), os.minor(item.rdev)):
-            self.notes.add("whiteouts of overlayfs (character devices 0:0)", item.path)
+            self.notes.add(WHITEOUT, item.path)
             return True
         return False
 
@@ -169,14 +166,14 @@ class Scan:
             descriptor = below.open_folder(root, path)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise _changed(path) from error
+                raise source_changed(path) from error
             raise
         if self._folder >= 0:
             os.close(self._folder)
         self._folder, self._folder_path = descriptor, path
         info = os.fstat(descriptor)
         if (info.st_dev, info.st_ino) != self._folders[path]:
-            raise _changed(path)
+            raise source_changed(path)
 
     def _node(self, item: WalkEntry, name: bytes) -> Node:
         inode = item.dev, item.ino
@@ -200,7 +197,7 @@ class Scan:
             try:
                 target = os.readlink(name, dir_fd=self._folder)
             except OSError as error:
-                raise _changed(item.path) from error
+                raise source_changed(item.path) from error
             return SymlinkEntry(name, msgspec.structs.replace(self._metadata(item, ()), mode=0o777), target)
         metadata = self._metadata(item, self._xattrs(below.through(self._folder, name), item.path))
         if kind is EntryType.FIFO:
@@ -217,12 +214,12 @@ class Scan:
             descriptor = os.open(name, _FILE, dir_fd=self._folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
-                raise _changed(item.path) from error
+                raise source_changed(item.path) from error
             raise OSError(error.errno, error.strerror, item.path) from error
         try:
             info = os.fstat(descriptor)
             if (info.st_dev, info.st_ino) != (item.dev, item.ino):
-                raise _changed(item.path)
+                raise source_changed(item.path)
             xattrs = self._xattrs(descriptor, item.path)
             metadata = self._clamped(metadata_of(info, xattrs))
             digest = self._adopted(descriptor, info, item, metadata)
@@ -234,8 +231,8 @@ class Scan:
         finally:
             os.close(descriptor)
         if (info.st_size, info.st_mtime_ns, info.st_ctime_ns) != (after.st_size, after.st_mtime_ns, after.st_ctime_ns):
-            raise _changed(item.path)
-        self._cache.remember(item.path, info, digest, xattrs)
+            raise source_changed(item.path)
+        self._cache.remember(info, digest, xattrs)
         self._count(info.st_size)
         return FileEntry(name, metadata, info.st_size, digest)
 
@@ -248,12 +245,12 @@ class Scan:
             digest, size = native.hash_file(descriptor)
             after = os.fstat(descriptor)
             if size != info.st_size or (info.st_mtime_ns, info.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
-                raise _changed(item.path)
+                raise source_changed(item.path)
             try:
                 if self._writer.adopt(descriptor, digest, size):
                     return digest
             except FileNotFoundError as error:
-                raise _changed(item.path) from error
+                raise source_changed(item.path) from error
             os.lseek(descriptor, 0, os.SEEK_SET)
             why = "that the file system does not link"
         self.notes.add(why, item.path, done="Copied instead of adopted files")
@@ -261,10 +258,10 @@ class Scan:
 
     def _read(self, descriptor: int, info: os.stat_result, item: WalkEntry, metadata: Metadata) -> bytes:
         """Stage the content of an open file unless it is known; return its digest."""
-        if info.st_size <= SMALL:
+        if info.st_size <= PIECE:
             data = os.read(descriptor, info.st_size + 1)
             if len(data) != info.st_size:
-                raise _changed(item.path)
+                raise source_changed(item.path)
             return self._writer.add(data, metadata)
         if self._cache.had(item):
             digest, size = native.hash_file(descriptor)
@@ -275,7 +272,7 @@ class Scan:
             _feed(stream, descriptor, info)
             digest, size = stream.finish(metadata)
         if size != info.st_size:
-            raise _changed(item.path)
+            raise source_changed(item.path)
         return digest
 
     def _count(self, size: int) -> None:
@@ -303,34 +300,8 @@ def _feed(stream: ObjectStream, descriptor: int, info: os.stat_result) -> None:
     for start, end in data_ranges(descriptor, info.st_size) if has_holes else ((0, info.st_size),):
         stream.skip(start - position)
         position = start
-        while position < end and (data := os.pread(descriptor, min(SMALL, end - position), position)):
+        while position < end and (data := os.pread(descriptor, min(PIECE, end - position), position)):
             stream.write(data)
             position += len(data)
     if has_holes:
         stream.skip(info.st_size - position)
-
-
-def _changed(path: bytes) -> SourceChanged:
-    return SourceChanged(
-        f"'{below.shown(path)}' changed while it was read",
-        hint="Stop what writes to the directory, or exclude the file, then try again.",
-    )
-
-
-class _Matcher:
-    """Exclude patterns: shell wildcards, of which ``*`` also takes slashes.
-
-    A pattern with a slash is compared with the whole path, one without with the last component, at any depth.
-    """
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        patterns = [pattern.rstrip("/") for pattern in patterns]
-        self._paths = [pattern.lstrip("/") for pattern in patterns if "/" in pattern]
-        self._names = [pattern for pattern in patterns if "/" not in pattern]
-
-    def __call__(self, path: bytes) -> bool:
-        text = os.fsdecode(path)
-        name = text.rpartition("/")[2]
-        return any(fnmatch.fnmatchcase(text, pattern) for pattern in self._paths) or any(
-            fnmatch.fnmatchcase(name, pattern) for pattern in self._names
-        )

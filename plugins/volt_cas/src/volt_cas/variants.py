@@ -17,8 +17,9 @@ from pathlib import Path
 from volt_cas import below
 from volt_cas.layout import Layout, fan_out
 from volt_cas.metadata import Applier, is_overlay, metadata_of, read_xattrs
-from volt_cas.objects import copy_content, open_object
+from volt_cas.objects import open_object
 from volt_cas.record import FileEntry, Metadata, metadata_digest
+from volt_cas.sparse import copy_content
 from volt_core.errors import StoreError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -1,0 +1,28 @@
+"""The directory that a build reads, and what of it is never stored, in the words of a note."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from volt_core.errors import NotFoundError
+
+STORE = "the store itself"
+MOUNTED = "files mounted from elsewhere"
+SOCKET = "sockets"
+WHITEOUT = "whiteouts of overlayfs (character devices 0:0)"
+
+
+@contextlib.contextmanager
+def open_source(source: Path) -> Iterator[int]:
+    """Give a descriptor of the directory. Raises :class:`NotFoundError`."""
+    try:
+        root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"'{source}' is no directory", hint="Check the path.") from error
+    try:
+        yield root
+    finally:
+        os.close(root)
