@@ -14,6 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+KINDS = ("ext4", "xfs", "directory")
+
+
+def default_kind() -> str:
+    """Return ``ext4`` where it can be mounted, else ``directory``."""
+    return "ext4" if can_mount() else "directory"
+
+
+def where(kind: str) -> str:
+    """Say what kind of place it is."""
+    if kind == "directory":
+        return "a DIRECTORY of a file system in use: believe the ratios, and those with caution"
+    return f"a fresh {kind} image per round (loop device, direct I/O)"
+
+
 def can_mount() -> bool:
     """Tell whether a file system can be made and mounted here."""
     return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and os.path.exists("/dev/loop-control")
@@ -24,6 +39,8 @@ def fresh(kind: str, megabytes: int, *, below: Path | None = None) -> Iterator[P
     """Give a fresh file system of `kind` (``ext4``, ``xfs``), or for ``directory`` a new directory below `below`.
 
     The image is a sparse file on a loop device with direct I/O, so that its pages are cached once and not twice.
+    ext4 gets an inode for each 8 KiB, since corpora of small files need more than it makes by default, and no
+    thread that writes empty inode tables beside what is measured.
     """
     with tempfile.TemporaryDirectory(prefix="volt-bench-", dir=below) as name:
         if kind == "directory":
@@ -36,8 +53,10 @@ def fresh(kind: str, megabytes: int, *, below: Path | None = None) -> Iterator[P
         attach = ["losetup", "--find", "--show", "--direct-io=on", "--", str(image)]
         device = subprocess.run(attach, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         try:
-            subprocess.run([f"mkfs.{kind}", "-q", device], check=True)
-            subprocess.run(["mount", "--", device, str(target)], check=True)
+            ext4 = kind == "ext4"
+            subprocess.run([f"mkfs.{kind}", "-q", *(["-i", "8192"] if ext4 else []), device], check=True)
+            options = ["-o", "noinit_itable"] if ext4 else []
+            subprocess.run(["mount", *options, "--", device, str(target)], check=True)
             try:
                 yield target
             finally:

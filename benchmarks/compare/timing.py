@@ -5,11 +5,12 @@ Other work on the machine comes and goes; a ratio of two neighbours survives tha
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class Sample:
 
     wall: float
     cpu: float
+    peak: int = 0
+    """The most memory, in bytes, that one process of it had in RAM at a time."""
 
 
 Pair = tuple[Sample, Sample]
@@ -57,21 +60,18 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Sample:
+def run_timed(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Sample:
     """Run a program to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
-    environment = clean_environment(env)
-    began = time.perf_counter()
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    with process.stderr as stderr:
-        said = stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    # Reaped here and not by Popen, which would lose the usage: it must not look for the process any more.
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, [str(word) for word in argv], stderr=said.decode())
-    return Sample(wall=wall, cpu=usage.ru_utime + usage.ru_stime)
+    helper = [sys.executable, "-I", "-S", Path(__file__).with_name("spawn.py"), *argv]
+    done = subprocess.run(helper, env=clean_environment(env), cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, [str(word) for word in argv], stderr=done.stderr)
+    said = json.loads(done.stdout)
+    if said["status"]:
+        raise subprocess.CalledProcessError(said["status"], [str(word) for word in argv], stderr=done.stderr)
+    return Sample(wall=said["wall"], cpu=said["cpu"], peak=said["peak"])
 
 
 def run_pairs(yardstick: Callable[[], Sample], candidate: Callable[[], Sample], rounds: int) -> list[Pair]:
@@ -92,5 +92,11 @@ def cpu_ratio(pairs: Sequence[Pair]) -> Spread:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a Markdown table."""
+    for line in table_lines(header, rows):
+        print(line, flush=True)
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
     for row in (header, ["---"] * len(header), *rows):
-        print(f"| {' | '.join(row)} |", flush=True)
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
