@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-
 KINDS = ("ext4", "xfs", "directory")
 
 

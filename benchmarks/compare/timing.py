@@ -60,9 +60,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def run_timed(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Sample:
+def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Sample:
     """Run a program to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
     helper = [sys.executable, "-I", "-S", Path(__file__).with_name("spawn.py"), *argv]
     done = subprocess.run(helper, env=clean_environment(env), cwd=cwd, capture_output=True, text=True, check=False)
