@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from volt_cas.layout import Layout
+from volt_cas.mounts import file_system
 from volt_core.errors import StateError
 from volt_core.models.extension import Check, Verdict
 from volt_core.paths import VoltPaths
@@ -28,20 +29,8 @@ def _format(path: Path) -> Check:
 
 
 def _reflink(path: Path) -> Check:
-    kind = _file_system(path)
+    kind = file_system(path)
     if kind in _REFLINKS:
         return Check(area=_AREA, what=f"Checkouts may share blocks with the store ({kind})", verdict=Verdict.OK)
     what = f"Checkouts are copies: {kind} cannot share blocks between files"
     return Check(area=_AREA, what=what, verdict=Verdict.WARNING, hint="Put the store on XFS or btrfs to save space.")
-
-
-def _file_system(path: Path) -> str:
-    """Return the type of the file system that `path` is or will be on."""
-    path = path.absolute()
-    best, kind = "", "this file system"
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")
-        if path.is_relative_to(point) and len(point) >= len(best):
-            best, kind = point, rest.split()[0]
-    return kind

@@ -19,5 +19,17 @@ def mount_points_below(root: int) -> frozenset[bytes]:
     return frozenset(point.removeprefix(top) for point in points if point.startswith(top) and point != top)
 
 
+def file_system(path: Path) -> str:
+    """Return the type of the file system that `path` is or will be on."""
+    path = path.absolute()
+    best, kind = "", "this file system"
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, rest.split()[0]
+    return kind
+
+
 def _unescaped(path: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)

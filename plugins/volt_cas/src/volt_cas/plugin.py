@@ -20,8 +20,11 @@ def volt_register_stores() -> Iterable[type[Store]]:
 
 @hookimpl
 def volt_register_commands() -> Iterable[CommandGroup]:
-    """Offer ``volt cas``."""
-    return (CommandGroup(name="cas", help="Work with the content-addressed store.", target="volt_cas.commands:app"),)
+    """Offer ``volt cas`` and ``volt bench``."""
+    return (
+        CommandGroup(name="cas", help="Work with the content-addressed store.", target="volt_cas.commands:app"),
+        CommandGroup(name="bench", help="Measure Volt on this machine.", target="volt_cas.bench.commands:app"),
+    )
 
 
 @hookimpl
