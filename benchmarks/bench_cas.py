@@ -1,11 +1,13 @@
-"""The store: put, import, checkout, verify, gc, on a tree of small files and on one of large ones.
+"""The store: put, import, checkout, verify, gc, on a tree of small files and on one of large ones, in C and in Python.
 
 Each round has a store of its own where the state of the store matters. Figures to publish come from
-``compare/image.py``, which has a fresh file system and a yardstick beside each.
+``compare/store.py``, which has a fresh file system and a yardstick beside each.
 """
 
 from __future__ import annotations
 
+import functools
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks import datasets
+from benchmarks import corpora, datasets
 from benchmarks.datasets import Tree
-from volt_core import fs
+from volt_core import fs, native
 from volt_core.contracts import CheckoutMode, PutResult, Store
 from volt_core.plugins import Plugins
+from volt_core.testing import host
 
 ROUNDS = 5
 # A store cannot tell by its times whether a file changed that is as young as this, so it reads it again.
@@ -44,8 +47,20 @@ class Bench:
         return self._class(path or self.fresh())
 
 
+@pytest.fixture(params=["c", "python"])
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let each of the two serve in turn, as ``VOLT_NATIVE`` does for a process."""
+    chosen: str = request.param
+    if chosen == "c":
+        host.require("native")
+    monkeypatch.setenv("VOLT_NATIVE", chosen)
+    monkeypatch.setattr(native, "_chosen", functools.cache(native._chosen.__wrapped__))
+    assert native.implementation() == chosen
+    return chosen
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, implementation: str) -> Bench:
     """See :class:`Bench`."""
     return Bench(tmp_path)
 
@@ -114,6 +129,23 @@ def test_verify(benchmark: BenchmarkFixture, filled: tuple[Store, str], tree: Tr
     store, _ = filled
     report = benchmark.pedantic(store.verify, rounds=ROUNDS, warmup_rounds=1)
     assert (report.objects, report.damaged) == (tree.contents, ())
+
+
+def test_put_changed(benchmark: BenchmarkFixture, bench: Bench, small_files: Tree, tmp_path: Path) -> None:
+    """A tree of which every hundredth file was replaced since the last round."""
+    store, source = bench.store(tmp_path / "filled"), tmp_path / "source"
+    shutil.copytree(small_files.path, source, symlinks=True)
+    store.put_directory(source)
+    changed: list[int] = []
+
+    def setup() -> Call:
+        changed.append(corpora.change_files(source, seed=len(changed)))
+        if not benchmark.disabled:
+            time.sleep(RACY_SECONDS)
+        return (source,), {}
+
+    result = benchmark.pedantic(store.put_directory, setup=setup, rounds=ROUNDS)
+    assert result.new_objects == changed[-1] > 0
 
 
 def test_gc_of_everything(benchmark: BenchmarkFixture, bench: Bench, tree: Tree) -> None:
