@@ -158,30 +158,37 @@ def change_files(tree: Path, *, share: float = 0.01, clustered: bool = False, se
 
 def touch(tree: Path, *, seconds: int = 86400) -> None:
     """Give everything another modification time, as when the same tree is built once more."""
+    seen: set[int] = set()
     for folder, names, files in os.walk(tree, topdown=False):
         for path in (*(os.path.join(folder, name) for name in (*names, *files)), folder):
             info = os.lstat(path)
+            if info.st_ino in seen:  # a hard link, or a directory by its other name
+                continue
+            seen.add(info.st_ino)
             times = (info.st_atime_ns, info.st_mtime_ns + seconds * 10**9)
             os.utime(path, ns=times, follow_symlinks=False)
 
 
 def split(tree: Path, first: Path, second: Path) -> None:
-    """Make two trees of half the tree's regular files each, as hard links: every second directory goes to one.
+    """Make two trees of half the tree's regular files each, as hard links: a directory's files stay together.
 
-    Where there are too few directories for that, every second file does. Links change the ctime of the files.
+    Where there are too few directories for that, every second file goes to one. Links change the ctime of the files.
     """
-    few = sum(1 for _ in os.walk(tree)) < 8
-    count = 0
-    for folder, names, files in os.walk(tree):
-        names.sort()
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                target = (first, second)[count % 2] / os.path.relpath(folder, tree)
-                target.mkdir(parents=True, exist_ok=True)
-                os.link(path, target / name)
-                count += few
-        count += not few
+    held = {}
+    for folder, _, names in os.walk(tree):
+        regular = [name for name in sorted(names) if stat.S_ISREG(os.lstat(os.path.join(folder, name)).st_mode)]
+        held[os.path.relpath(folder, tree)] = regular
+    groups = [(folder, names) for folder, names in held.items() if names]
+    if len(groups) < 8:
+        groups = [(folder, [name]) for folder, names in groups for name in names]
+    counts = [0, 0]
+    for folder, names in sorted(groups, key=lambda group: (-len(group[1]), group)):
+        half = counts.index(min(counts))  # the largest first: so both get nearly the same
+        target = (first, second)[half] / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            os.link(os.path.join(tree, folder, name), target / name)
+        counts[half] += len(names)
 
 
 def make_objects(tree: Path, kept: Path, target: Path) -> int:
