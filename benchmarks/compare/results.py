@@ -78,7 +78,7 @@ class Run:
             if it.pairs:
                 document["pairs"] = [{"yardstick": vars(yard), "candidate": vars(own)} for yard, own in it.pairs]
                 document |= {"ratio": vars(wall_ratio(it.pairs)), "peak": it.peak}
-                target = TARGETS.get((it.operation, it.corpus)) if it.candidate == "volt" else None
+                target = TARGETS.get((it.operation, it.corpus)) if it.candidate.startswith("volt") else None
                 if target:
                     document["must"] = {"limit": str(target.must), "met": target.must.is_met(it.pairs)}
                     document["aim"] = {"limit": str(target.aim), "met": target.aim.is_met(it.pairs)}

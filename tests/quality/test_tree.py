@@ -16,7 +16,15 @@ ROOT = Path(__file__).parents[2]
 PRUNED = {"build", "dist", "__pycache__", "corpus", "node_modules"}
 UNREAD = {"LICENSE", ".git"}  # in a second work tree .git is a file
 LONGEST_MODULE = 400
-KNOWN_HOSTS = {"github.com", "proot-me.github.io", "www.apache.org", "www.kernel.org", "localhost", "127.0.0.1"}
+KNOWN_HOSTS = {
+    "github.com",
+    "proot-me.github.io",
+    "www.apache.org",
+    "www.kernel.org",
+    "www.w3.org",
+    "localhost",
+    "127.0.0.1",
+}
 RESERVED_DOMAINS = (".example", ".test", ".invalid", "example.com", "example.org", "example.net")
 
 # Ann is the made-up user of the tests. In pieces, since this file is read by its own rules too.
