@@ -1,8 +1,8 @@
 """Other programs that keep trees by their content, each used as its manual says, without compression where it can be.
 
-One that refuses part of a tree is given what it takes: ostree no device nodes. Each is durable in its own way: what
-it leaves in the page cache when it ends is its own business, but for casync and git, which are followed by ``sync -f``
-as a user would have to.
+One that refuses part of a tree is given what it takes: ostree no directory with device nodes. Each is durable in its
+own way: what it leaves in the page cache when it ends is its own business, but for casync, git and rsync, which are
+followed by ``sync -f`` as a user would have to.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Ostree(Candidate):
 
     def build(self, tree: Path, name: str) -> str:
         skipped = self.place / "skipped"
-        skipped.write_text("".join(f"/{path}\n" for path in _special_files(tree)))
+        skipped.write_text("".join(f"/{path}\n" for path in _folders_of_special_files(tree)))
         return f"ostree {self._repository} commit --skip-list={quoted(skipped)} -b {name} {quoted(tree)}"
 
     def checkout(self, name: str, target: Path) -> str:
@@ -235,13 +235,13 @@ class Rsync(Candidate):
 PEERS: tuple[type[Candidate], ...] = (Ostree, Casync, Borg, Restic, Git, Rsync)
 
 
-def _special_files(tree: Path) -> list[str]:
-    """Return device nodes, fifos and sockets, relative to the tree."""
-    found = []
+def _folders_of_special_files(tree: Path) -> list[str]:
+    """Return the directories of device nodes, fifos and sockets, relative to the tree: to skip a file is not enough."""
+    found = set()
     for folder, _, names in os.walk(tree):
         for name in names:
             path = os.path.join(folder, name)
             kind = stat.S_IFMT(os.lstat(path).st_mode)
             if kind not in (stat.S_IFREG, stat.S_IFLNK):
-                found.append(os.path.relpath(path, tree))
+                found.add(os.path.relpath(folder, tree))
     return sorted(found)

@@ -108,16 +108,22 @@ def render(run: Run) -> str:
             lines += [f"## {candidate}", "", *_target_table(run, candidate), ""]
             lines += ["Peak memory of the largest process:", "", *_memory_table(run, candidate), ""]
     for corpus in dict.fromkeys(corpus for _, corpus in run.operations()):
-        if len({it.candidate for it in run.results if it.corpus == corpus}) > 1:
-            lines += [f"## All, corpus {corpus}", "", "Seconds (x yardstick).", "", *_peer_table(run, corpus), ""]
-    absent = dict.fromkeys(
-        f"{it.candidate}: {it.label}, corpus {it.corpus}: {it.failed or it.absent}"
-        for it in run.results
-        if it.failed or (it.absent and it.candidate.startswith("volt"))
-    )
-    if absent or run.left_out:
-        lines += ["## Left out", "", *(f"- {line}" for line in (*run.left_out, *absent)), ""]
+        table = list(_peer_table(run, corpus))
+        if table:
+            lines += [f"## All, corpus {corpus}", "", "Seconds (x yardstick).", "", *table, ""]
+    left_out = [*run.left_out, *_absent(run)]
+    if left_out:
+        lines += ["## Left out", "", *(f"- {line}" for line in left_out), ""]
     return "\n".join(lines)
+
+
+def _absent(run: Run) -> list[str]:
+    """Say what has no figures and why; what other programs do not have at all is seen in their table."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for it in run.results:
+        if it.failed or (it.absent and it.candidate.startswith("volt")):
+            reasons.setdefault((it.candidate, it.corpus, it.failed or it.absent), []).append(it.operation)
+    return [f"{who}, corpus {corpus}, {', '.join(names)}: {why}" for (who, corpus, why), names in reasons.items()]
 
 
 def _target_table(run: Run, candidate: str) -> Iterator[str]:
@@ -162,7 +168,10 @@ def _memory_table(run: Run, candidate: str) -> Iterator[str]:
 
 def _peer_table(run: Run, corpus: str) -> Iterator[str]:
     operations = [operation for operation, of in run.operations() if of == corpus]
-    operations = [it for it in operations if any(run.result(it, corpus, who) for who in run.candidates())]
+    others = run.candidates()[1:] if run.candidates()[0].startswith("volt") else run.candidates()
+    operations = [it for it in operations if any(run.result(it, corpus, who) for who in others)]
+    if not operations:
+        return iter(())
     labels = {it.operation: it.label for it in run.results}
     rows = []
     for who in run.candidates():

@@ -38,6 +38,7 @@ def run() -> Run:
         result("gc", "volt", failed="ended with status 6: lost"),
         result("build", "ostree & co", 3.0),
         result("checkout", "ostree & co", 4.0, note="copies"),
+        result("checkout", "borg", 5.0, note="copies"),
     ]
     made.results[1].pairs = [(sample(1.0), sample(1.7, memory_must(50_000) + 1))]
     return made
@@ -61,8 +62,8 @@ def test_the_table_says_what_is_met_by_medians(run):
 def test_nothing_is_left_out_silently(run):
     text = results.render(run)
     assert "- rsync: not installed" in text
-    assert "- volt: label of gc, corpus B: ended with status 6: lost" in text
-    assert "| ostree & co | 3.00 (x3.00) | - | 4.00 (x4.00) copies | 40 |" in text
+    assert "- volt, corpus B, gc: ended with status 6: lost" in text
+    assert "| ostree & co | 3.00 (x3.00) | 4.00 (x4.00) copies | 40 |" in text
 
 
 def test_the_document_holds_every_pair_and_every_verdict(run):
@@ -105,7 +106,7 @@ def test_the_plot_of_ratios_is_svg_that_can_be_read_aloud(run):
     assert {"volt", "ostree & co", "B: label of build", "C: label of verify", "1x"} <= words
     assert "B: label of gc" not in words
     tips = [element.text for element in root.iter(f"{SVG}title")][1:]
-    assert len(tips) == 5
+    assert len(tips) == 6
     assert sum(line.get("class") == "must" for line in root.iter(f"{SVG}line")) == 3 + 1
 
 
