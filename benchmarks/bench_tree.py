@@ -10,10 +10,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import datasets
 from benchmarks.datasets import Tree
-from volt_core import native
+from volt_core.native.extension import CImplementation
+from volt_core.native.twin import PythonImplementation
 from volt_core.testing import host
 
-Implementation = native.CImplementation | native.PythonImplementation
+Implementation = CImplementation | PythonImplementation
 # What a caller gives at once, so that a signal need not wait long.
 BATCH = 512
 
@@ -22,9 +23,9 @@ BATCH = 512
 def implementation(request: pytest.FixtureRequest) -> Implementation:
     """Each of the two in turn."""
     if request.param == "python":
-        return native.PythonImplementation()
+        return PythonImplementation()
     host.require("native")
-    return native.CImplementation()
+    return CImplementation()
 
 
 @pytest.fixture

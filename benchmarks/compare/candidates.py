@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.compare.timing import clean_environment
+from benchmarks.compare.timing import clean_environment, failure
 from volt_core import __version__
 
 VOLT = Path(sys.executable).with_name("volt")
@@ -84,7 +84,7 @@ class Candidate(abc.ABC):
         environment = clean_environment(self.environment)
         done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, stderr=done.stderr)
+            raise failure(done.returncode, command, done.stderr)
         return done.stdout
 
 
@@ -133,7 +133,7 @@ class Volt(Candidate):
     def ask(self, expression: str) -> str:
         """Evaluate an expression of `store`, the open store, in a process that sees the same plugins."""
         code = f"from volt_core.api import Volt; store = Volt({str(self.place)!r}).store; print({expression})"
-        return self.run(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}").strip()
+        return self.run(f"{shlex.quote(sys.executable)} -P -c {shlex.quote(code)}").strip()
 
     def has(self, group: str) -> bool:
         """Tell whether there is a group of commands of that name."""

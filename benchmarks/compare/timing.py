@@ -64,12 +64,17 @@ def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = Non
     """Run a program to its end, its output thrown away. Raises CalledProcessError with what it said on stderr."""
     helper = [sys.executable, "-I", "-S", Path(__file__).with_name("spawn.py"), *argv]
     done = subprocess.run(helper, env=clean_environment(env), cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, [str(word) for word in argv], stderr=done.stderr)
-    said = json.loads(done.stdout)
-    if said["status"]:
-        raise subprocess.CalledProcessError(said["status"], [str(word) for word in argv], stderr=done.stderr)
+    said = {} if done.returncode else json.loads(done.stdout)
+    if status := done.returncode or said["status"]:
+        raise failure(status, " ".join(map(str, argv)), done.stderr)
     return Sample(wall=said["wall"], cpu=said["cpu"], peak=said["peak"])
+
+
+def failure(status: int, command: str, stderr: str) -> subprocess.CalledProcessError:
+    """Return the error for a command that failed; a traceback of it shows what the command said."""
+    error = subprocess.CalledProcessError(status, command, stderr=stderr)
+    error.add_note(stderr)
+    return error
 
 
 def run_pairs(yardstick: Callable[[], Sample], candidate: Callable[[], Sample], rounds: int) -> list[Pair]:
