@@ -17,7 +17,7 @@ from volt_core.errors import UsageError
 
 app = new_app(help="Measure Volt on this machine.")
 
-_FILES = 5000
+_FILES = 3000
 _BYTES_A_FILE = 40_000
 
 
