@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def where(kind: str) -> str:
 def can_mount() -> bool:
     """Tell whether a file system can be made and mounted here."""
     return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and os.path.exists("/dev/loop-control")
+
+
+def _unmount(target: Path) -> None:
+    """Unmount; after Ctrl-C what was being timed may need a moment to end, and if it takes longer it is let go."""
+    for _ in range(50):
+        if subprocess.run(["umount", "--", str(target)], check=False, stderr=subprocess.DEVNULL).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", "--lazy", "--", str(target)], check=True)
 
 
 @contextlib.contextmanager
@@ -59,6 +69,6 @@ def fresh(kind: str, megabytes: int, *, below: Path | None = None) -> Iterator[P
             try:
                 yield target
             finally:
-                subprocess.run(["umount", "--", str(target)], check=True)
+                _unmount(target)
         finally:
             subprocess.run(["losetup", "--detach", device], check=True)
