@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for number in range(arguments.peer_rounds):
                     measure(run, setting, corpus, peer, seed=number)
     finally:
-        if any(result.pairs for result in run.results):
+        if any(result.pairs or result.failed for result in run.results):
             finish(run, arguments.output)
     if any(result.failed for result in run.results if result.candidate.startswith("volt")):
         sys.exit(1)
