@@ -93,8 +93,8 @@ static bool is_zero(const unsigned char *data, size_t size) {
         return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
-/* Writes without aligned blocks of zeros; the caller sets the size of the file in the end. */
-static int write_sparse(int fd, const unsigned char *data, size_t size, off_t offset) {
+/* Writes without aligned blocks of zeros. *end is where the file ends by now, if that was written. */
+static int write_sparse(int fd, const unsigned char *data, size_t size, off_t offset, off_t *end) {
         size_t start = 0, at = 0;
         int r;
 
@@ -107,19 +107,23 @@ static int write_sparse(int fd, const unsigned char *data, size_t size, off_t of
                         r = write_all_at(fd, data + start, at - start, offset + (off_t) start);
                         if (r < 0)
                                 return r;
+                        if (start < at)
+                                *end = offset + (off_t) at;
                         start = at + n;
                 }
                 at += n;
         }
+        if (start < at)
+                *end = offset + (off_t) at;
         return write_all_at(fd, data + start, at - start, offset + (off_t) start);
 }
 
-/* Gives a written file its size and metadata. */
-static int finish(struct stager *s, int fd, uint64_t size, const struct metadata *metadata) {
+/* Gives a file that was written up to `end` its size and metadata. */
+static int finish(struct stager *s, int fd, off_t end, uint64_t size, const struct metadata *metadata) {
         struct metadata applicable;
         int r;
 
-        if (ftruncate(fd, (off_t) size) < 0)
+        if (end != (off_t) size && ftruncate(fd, (off_t) size) < 0)
                 return -errno;
         r = metadata_applicable(s->stage->owner, metadata, &s->scratch, &s->left_out, &applicable);
         if (r < 0)
@@ -176,6 +180,7 @@ int stage_data(struct stager *s, const unsigned char *data, size_t size, const s
         _cleanup_close_ int fd = -1;
         enum presence presence;
         char path[STORE_PATH_SIZE];
+        off_t end = 0;
         int r;
 
         r = hasher_of(&s->hasher, data, size, ret_digest);
@@ -187,8 +192,8 @@ int stage_data(struct stager *s, const unsigned char *data, size_t size, const s
         fd = create(s, path);
         if (fd < 0)
                 return fd;
-        r = write_sparse(fd, data, size, 0);
-        return r < 0 ? r : finish(s, fd, size, metadata);
+        r = write_sparse(fd, data, size, 0, &end);
+        return r < 0 ? r : finish(s, fd, end, size, metadata);
 }
 
 /* Hashes zeros that take no room. */
@@ -205,8 +210,8 @@ static int hash_hole(struct hasher *h, uint64_t size) {
         return 0;
 }
 
-/* Hashes what lies between two offsets and writes it to the same ones. *ret_end is where it really ended. */
-static int tee_range(struct hasher *h, int from, int to, off_t start, off_t end, off_t *ret_end) {
+/* Hashes what lies between two offsets and writes it to the same ones. *ret_at is where it really ended. */
+static int tee_range(struct hasher *h, int from, int to, off_t start, off_t end, off_t *ret_at, off_t *written) {
         while (start < end) {
                 size_t want = end - start < HASHER_BUFFER_SIZE ? (size_t) (end - start) : HASHER_BUFFER_SIZE;
                 ssize_t n = RETRY_EINTR(pread(from, h->buffer, want, start));
@@ -218,19 +223,20 @@ static int tee_range(struct hasher *h, int from, int to, off_t start, off_t end,
                         break;
                 if (!EVP_DigestUpdate(h->context, h->buffer, (size_t) n))
                         return -ENOMEM;
-                r = write_sparse(to, h->buffer, (size_t) n, start);
+                r = write_sparse(to, h->buffer, (size_t) n, start, written);
                 if (r < 0)
                         return r;
                 start += n;
         }
-        *ret_end = start;
+        *ret_at = start;
         return 0;
 }
 
 /* Hashes a file and writes it to another, hole by hole where it has some. */
-static int copy_and_hash(struct hasher *h, int from, int to, const struct stat *st, unsigned char *ret_digest, uint64_t *ret_size) {
+static int copy_and_hash(struct hasher *h, int from, int to, const struct stat *st,
+                         unsigned char *ret_digest, uint64_t *ret_size, off_t *ret_written) {
         bool has_holes = st->st_blocks * 512 < st->st_size;
-        off_t at = 0;
+        off_t at = 0, written = 0;
         int r;
 
         if (!EVP_DigestInit_ex(h->context, h->md, NULL))
@@ -250,7 +256,7 @@ static int copy_and_hash(struct hasher *h, int from, int to, const struct stat *
                 r = hash_hole(h, (uint64_t) (start - at));
                 if (r < 0)
                         return r;
-                r = tee_range(h, from, to, start, end, &at);
+                r = tee_range(h, from, to, start, end, &at, &written);
                 if (r < 0)
                         return r;
                 if (at < end)
@@ -259,6 +265,7 @@ static int copy_and_hash(struct hasher *h, int from, int to, const struct stat *
         if (!EVP_DigestFinal_ex(h->context, ret_digest, NULL))
                 return -ENOMEM;
         *ret_size = (uint64_t) at;
+        *ret_written = written;
         return 0;
 }
 
@@ -268,16 +275,17 @@ int stage_file(struct stager *s, int fd, const struct stat *st, const struct met
         _cleanup_close_ int to = -1;
         enum presence presence;
         char path[STORE_PATH_SIZE];
+        off_t written = 0;
         int r;
 
         to = create(s, temporary);
         if (to < 0)
                 return to;
-        r = copy_and_hash(&s->hasher, fd, to, st, ret_digest, ret_size);
+        r = copy_and_hash(&s->hasher, fd, to, st, ret_digest, ret_size, &written);
         if (r >= 0)
                 r = claim(s, ret_digest, *ret_size, &presence);
         if (r > 0) {
-                r = finish(s, to, *ret_size, metadata);
+                r = finish(s, to, written, *ret_size, metadata);
                 staged_path(path, "objects", presence == PRESENCE_DAMAGED, ret_digest);
                 if (r >= 0 && presence == PRESENCE_DAMAGED)
                         r = make_parent(s->dir_fd, path);
