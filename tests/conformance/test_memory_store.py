@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from volt_core.testing.bundle_kit import BundleKit
 from volt_core.testing.fakes import MemoryStore
 from volt_core.testing.store_kit import StoreKit
 
@@ -14,3 +15,10 @@ class TestMemoryStore(StoreKit):
 
     def lose(self, store: MemoryStore, digest: str) -> None:
         store.lose(digest)
+
+
+class TestMemoryBundles(BundleKit):
+    store_class = MemoryStore
+
+    def damage(self, store: MemoryStore, digest: str) -> None:
+        store.damage(digest)

@@ -13,25 +13,28 @@ import pytest
 
 from volt_core import contracts
 from volt_core.contracts import backend as backend_contract
+from volt_core.contracts import bundle as bundle_contract
 from volt_core.contracts import store as store_contract
 from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
-from volt_core.testing import backend_kit, facet_kit, failure_kit, option_kit, store_kit
+from volt_core.testing import backend_kit, bundle_kit, facet_kit, failure_kit, option_kit, store_kit
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 
 DOCS = Path(__file__).parents[2] / "docs"
 AREAS = {
-    "B": (backend_contract, DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit, option_kit)),
-    "S": (store_contract, DOCS / "store-contract.md", (store_kit,)),
+    "B": ((backend_contract,), DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit, option_kit)),
+    "S": ((store_contract, bundle_contract), DOCS / "store-contract.md", (store_kit, bundle_kit)),
 }
 
 
 def in_docstrings(letter: str) -> list[str]:
-    found: list[str] = []
-    for node in ast.walk(ast.parse(inspect.getsource(AREAS[letter][0]))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            found += re.findall(rf"\b({letter}-\d+):", ast.get_docstring(node) or "")
-    return found
+    return [
+        number
+        for module in AREAS[letter][0]
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for number in re.findall(rf"\b({letter}-\d+):", ast.get_docstring(node) or "")
+    ]
 
 
 def in_docs(letter: str) -> list[str]:
@@ -54,7 +57,7 @@ def test_promises_have_the_same_numbers_everywhere(letter: str) -> None:
     assert set(in_kits(letter)) == set(documented)
 
 
-@pytest.mark.parametrize("contract", [contracts.Backend, contracts.Store])
+@pytest.mark.parametrize("contract", [contracts.Backend, contracts.Store, contracts.Bundles])
 def test_every_abstract_method_of_a_contract_has_a_number(contract: type) -> None:
     for name in contract.__abstractmethods__:  # type: ignore[attr-defined]
         assert re.match(r"[BS]-\d+: ", inspect.getdoc(getattr(contract, name)) or ""), name

@@ -23,6 +23,15 @@ from volt_core.contracts.backend import (
     Streams,
     capabilities_of,
 )
+from volt_core.contracts.bundle import (
+    BundleBase,
+    BundleItem,
+    BundleManifest,
+    BundleRead,
+    Bundles,
+    BundleWritten,
+    Compression,
+)
 from volt_core.contracts.compose import ComposeSection
 from volt_core.contracts.image import FetchedImage, ImageRequest, ImageSource
 from volt_core.contracts.progress import SILENT, NoProgress, Progress
@@ -47,10 +56,17 @@ __all__ = [
     "Backend",
     "BackendContext",
     "Boot",
+    "BundleBase",
+    "BundleItem",
+    "BundleManifest",
+    "BundleRead",
+    "BundleWritten",
+    "Bundles",
     "Capability",
     "CheckoutMode",
     "CheckoutResult",
     "ComposeSection",
+    "Compression",
     "Entry",
     "EntryType",
     "Exec",

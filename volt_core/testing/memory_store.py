@@ -38,6 +38,7 @@ from volt_core.contracts import (
 from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound
 from volt_core.names import DIGEST_PREFIX, check_ref, shown
 from volt_core.testing import memory_tar, memory_tree
+from volt_core.testing.memory_bundle import MemoryBundles
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -59,7 +60,7 @@ class _Content:
         self.logs: dict[str, list[RefChange]] = {}
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryBundles, Store):
     """See the module."""
 
     NAME = "memory"
