@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterator
 
-import msgspec
-
 from volt_cas import below
+from volt_cas.hardlinks import check_groups
 from volt_cas.layout import Layout, digest_text
 from volt_cas.objects import open_object, read_directory, read_groups, read_tree
 from volt_cas.record import (
@@ -83,23 +82,7 @@ def check_tree(layout: Layout, tree: TreeRecord) -> None:
         levels[digest] = 1 + max(children, default=0)
         if levels[digest] > MAX_DEPTH:
             raise ObjectCorrupt(f"Tree record {digest_text(digest)} has more than {MAX_DEPTH} levels below it")
-    first: dict[int, Node] = {}
-    for path, group in read_groups(layout, tree).items():
-        try:
-            node = find_node(layout, tree.digest, path)
-        except NotFoundError:
-            raise _bad_group(tree, path, "names what the tree lacks") from None
-        if not _is_same_inode(first.setdefault(group, node), node):
-            raise _bad_group(tree, path, "has unequal members")
-
-
-def _is_same_inode(first: Node, node: Node) -> bool:
-    return not isinstance(node, DirectoryEntry) and msgspec.structs.replace(first, name=node.name) == node
-
-
-def _bad_group(tree: TreeRecord, path: bytes, why: str) -> ObjectCorrupt:
-    links = digest_text(tree.links or b"")
-    return ObjectCorrupt(f"Tree record {links} is damaged: the hard-link group of {_shown(path)} {why}")
+    check_groups(layout, tree)
 
 
 def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool) -> Iterator[Entry]:
