@@ -10,13 +10,19 @@ from pathlib import Path
 
 from volt_cas import below
 from volt_cas.record import MAX_DEPTH
-from volt_core.errors import StoreError, StoreFull
+from volt_core.errors import ArchiveInvalid, StoreError, StoreFull
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SourceChanged(StoreError):
     """A file of the source was written to while it was read."""
+
+
+class BundleInvalid(ArchiveInvalid):
+    """A bundle that is damaged, hostile, or beyond the limits."""
+
+    HINT = "Nothing of it was kept; get the bundle again."
 
 
 @contextlib.contextmanager

@@ -113,6 +113,14 @@ class Layout:
         """Return where the record with this digest is kept."""
         return self.trees / fan_out(digest)
 
+    def read_tree_file(self, digest: bytes) -> bytes:
+        """Return the bytes of a record. Raises :class:`FileNotFoundError`."""
+        return self.tree_path(digest).read_bytes()
+
+    def has_tree(self, digest: bytes) -> bool:
+        """Tell whether there is a record with this digest."""
+        return self.tree_path(digest).exists()
+
     def link_path(self, digest: bytes) -> Path:
         """Return the folder of the linked checkout; the tree itself is ``root`` in it."""
         return self.links / digest.hex()

@@ -36,7 +36,7 @@ def open_object(layout: Layout, digest: bytes, size: int) -> int:
 def read_record(layout: Layout, digest: bytes) -> Record:
     """Return a record. Raises :class:`ObjectMissing` and :class:`ObjectCorrupt`."""
     try:
-        data = layout.tree_path(digest).read_bytes()
+        data = layout.read_tree_file(digest)
     except FileNotFoundError as error:
         raise ObjectMissing(
             f"The store has no tree record {digest_text(digest)}",
@@ -49,7 +49,7 @@ def read_record(layout: Layout, digest: bytes) -> Record:
 
 def read_tree(layout: Layout, digest: bytes) -> TreeRecord:
     """Return a top record. Raises also when the digest is that of a directory inside a tree."""
-    if not layout.tree_path(digest).exists():
+    if not layout.has_tree(digest):
         raise ObjectMissing(f"The store has no tree {digest_text(digest)}", hint="'volt cas status' lists the refs.")
     found = read_record(layout, digest)
     if not isinstance(found, TreeRecord):

@@ -60,6 +60,17 @@ class Refs:
         found = self._read(self._path(name))
         return _ref(found) if found else None
 
+    def find_sound(self, name: str) -> Ref | None:
+        """Return the ref, or None if there is none or it is damaged."""
+        try:
+            return self.find(name)
+        except StateCorrupt:
+            return None
+
+    def check(self, name: str) -> None:
+        """Raise :class:`InvalidName` for a ref that cannot be set."""
+        self._path(name)
+
     def list(self, prefix: str = "") -> Iterator[Ref]:
         """Yield the sound refs whose name starts with `prefix`, sorted by name."""
         return (ref for ref in self.read_all(prefix) if isinstance(ref, Ref))

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from volt_cas import browse, links
+from volt_cas.bundle_store import BundlesOfCas
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import read_tree
@@ -37,7 +38,7 @@ from volt_core.errors import ObjectMissing
 from volt_core.names import check_ref
 
 
-class CasStore(Store):
+class CasStore(BundlesOfCas, Store):
     """Stellarium, the content-addressed store in a directory."""
 
     NAME = "cas"

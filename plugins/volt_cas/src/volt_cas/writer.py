@@ -80,6 +80,11 @@ class Writer:
     def add(self, data: bytes, metadata: Metadata) -> bytes:
         """Stage content that is in memory unless it is there; return its digest. The inode gets `metadata`."""
         digest = hashlib.sha256(data).digest()
+        self.add_hashed(digest, data, metadata)
+        return digest
+
+    def add_hashed(self, digest: bytes, data: bytes, metadata: Metadata) -> None:
+        """Stage content in memory whose digest the caller has worked out, unless it is there."""
         if not self.have(digest, len(data)):
             descriptor = self.create(OBJECTS, digest)
             try:
@@ -89,7 +94,6 @@ class Writer:
             finally:
                 os.close(descriptor)
             self._count(digest, len(data))
-        return digest
 
     def adopt(self, descriptor: int, digest: bytes, size: int) -> bool:
         """Make an open file itself the object unless there is one; see :mod:`volt_cas.adopt` for which may be.
@@ -105,12 +109,15 @@ class Writer:
         return True
 
     @contextlib.contextmanager
-    def stream(self) -> Iterator[ObjectStream]:
-        """Give a receiver for content that is too large for memory; nothing is kept unless it is finished."""
+    def stream(self, digest: bytes | None = None) -> Iterator[ObjectStream]:
+        """Give a receiver for content that is too large for memory; nothing is kept unless it is finished.
+
+        With `digest` the caller answers for it, and the content is not hashed here.
+        """
         path = f".{os.urandom(8).hex()}"
         descriptor = os.open(path, _CREATE, 0o600, dir_fd=self.staging_fd)
         try:
-            yield ObjectStream(self, descriptor, path)
+            yield ObjectStream(self, descriptor, path, digest)
         finally:
             os.close(descriptor)
             with contextlib.suppress(FileNotFoundError):
@@ -128,16 +135,28 @@ class Writer:
         """
         data = record.encode(value)
         digest = record.address(data)
+        if self._lacks_record(digest, data):
+            record.decode(data, digest)
+            self._stage_record(digest, data, is_top=isinstance(value, TreeRecord))
+        return digest
+
+    def add_decoded(self, digest: bytes, data: bytes, *, is_top: bool) -> bool:
+        """Stage an encoded record that the caller has decoded, and thereby checked; tell whether it was not there."""
+        if not self._lacks_record(digest, data):
+            return False
+        self._stage_record(digest, data, is_top=is_top)
+        return True
+
+    def _lacks_record(self, digest: bytes, data: bytes) -> bool:
         if digest in self._known_trees:
-            return digest
+            return False
         self._known_trees.add(digest)
-        if self._is_stored(digest, data):
-            return digest
-        record.decode(data, digest)
-        descriptor = self.create(TOPS if isinstance(value, TreeRecord) else TREES, digest)
+        return not self._is_stored(digest, data)
+
+    def _stage_record(self, digest: bytes, data: bytes, *, is_top: bool) -> None:
+        descriptor = self.create(TOPS if is_top else TREES, digest)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(data)
-        return digest
 
     def _is_stored(self, digest: bytes, data: bytes) -> bool:
         """Tell whether the record is stored, and soundly: it is small enough to look."""
@@ -197,16 +216,18 @@ class Writer:
 class ObjectStream:
     """Takes content piece by piece, hashes it, and writes it with holes where it is zero."""
 
-    def __init__(self, writer: Writer, descriptor: int, path: str) -> None:
+    def __init__(self, writer: Writer, descriptor: int, path: str, digest: bytes | None) -> None:
         self._writer = writer
         self._descriptor = descriptor
         self._path = path
+        self._digest = digest
         self._hash = hashlib.sha256()
         self._size = 0
 
     def write(self, data: bytes) -> None:
         """Append `data`."""
-        self._hash.update(data)
+        if self._digest is None:
+            self._hash.update(data)
         write_sparse(self._descriptor, data, self._size)
         self._size += len(data)
 
@@ -222,7 +243,7 @@ class ObjectStream:
 
     def finish(self, metadata: Metadata) -> tuple[bytes, int]:
         """Stage the content unless it is there; return digest and size."""
-        digest = self._hash.digest()
+        digest = self._digest or self._hash.digest()
         writer = self._writer
         if not writer.have(digest, self._size):
             os.ftruncate(self._descriptor, self._size)
