@@ -92,7 +92,7 @@ def test_a_sound_plugin_with_commands(site):
     assert inspected.returncode == 0, inspected.stderr
     assert "backends:     acme" in inspected.stdout
     assert "attach, exec, freeze" in inspected.stdout
-    assert "acme  Do acme." in site.volt("--help").stdout
+    assert "acme Do acme." in " ".join(site.volt("--help").stdout.split())
     assert site.volt("acme", "greet").stdout == "hello\n"
     assert site.volt("acme").returncode == 2
     assert site.volt("--help", env={"VOLT_DISABLE_PLUGINS": "acme"}).stdout.count("acme") == 0

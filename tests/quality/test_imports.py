@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 KERNEL = frozenset("contracts hookspecs models errors names paths run state fs processes config plugins".split())
 """What plugins may build on; it imports no other room of the core."""
 
-COMMANDS = ("volt_core/cli/*", "plugins/*/commands.py", "plugins/*/commands/*")
+COMMANDS = ("volt_core/cli/*", "plugins/*/commands.py", "plugins/*/*_commands.py", "plugins/*/commands/*")
 ONLY_IN = {
     "subprocess": ("volt_core/run.py",),
     "typer": COMMANDS,

@@ -20,9 +20,14 @@ def volt_register_stores() -> Iterable[type[Store]]:
 
 @hookimpl
 def volt_register_commands() -> Iterable[CommandGroup]:
-    """Offer ``volt cas`` and ``volt bench``."""
+    """Offer ``volt cas``, ``volt bundle`` and ``volt bench``."""
     return (
         CommandGroup(name="cas", help="Work with the content-addressed store.", target="volt_cas.commands:app"),
+        CommandGroup(
+            name="bundle",
+            help="Trees as one file: write, look into, check and import bundles.",
+            target="volt_cas.bundle_commands:app",
+        ),
         CommandGroup(name="bench", help="Measure Volt on this machine.", target="volt_cas.bench.commands:app"),
     )
 
