@@ -48,7 +48,7 @@ def publish(staging: int, store: int) -> None:
         native_publish(extension, staging, store)
         return
     for thread, folder in _folders(staging):
-        if folder != TOPS:
+        if folder.removesuffix(_REPLACE) != TOPS:
             _publish_folder(staging, store, f"{thread}/{folder}", folder.removesuffix(_REPLACE))
 
 
