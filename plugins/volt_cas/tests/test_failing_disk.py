@@ -45,7 +45,7 @@ def failing_everywhere(act, prepare, error, below):
             yield call, run_failing(act, call.name, call.number, error)
 
 
-@pytest.mark.parametrize("error", ["EIO", "EDQUOT"])
+@pytest.mark.parametrize(("engine", "error"), [("c", "EIO"), ("python", "EDQUOT")], indirect=["engine"])
 def test_a_put_that_fails_anywhere_says_so_and_damages_nothing(source, stores, memory_path, left_over, error):
     def prepare():
         nonlocal store, before
@@ -108,7 +108,7 @@ def test_a_linked_tree_that_fails_anywhere_is_whole_or_not_there(source, stores,
         assert left_over(store) == [], call
 
 
-@pytest.mark.parametrize("error", ["EIO", "EACCES"])
+@pytest.mark.parametrize(("engine", "error"), [("c", "EIO"), ("python", "EACCES")], indirect=["engine"])
 def test_gc_that_fails_anywhere_takes_nothing_that_is_wanted(source, stores, memory_path, left_over, error):
     def prepare():
         nonlocal store

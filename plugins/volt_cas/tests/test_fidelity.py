@@ -177,6 +177,7 @@ def test_a_file_of_a_tebibyte_of_holes_is_checked_out_at_once(store, tmp_path):
 
 
 @pytest.mark.needs_loop_mount
+@pytest.mark.parametrize("engine", ["c"], indirect=True)  # ten seconds; the other meets the limit in test_links.py
 def test_seventy_thousand_equal_files_on_ext4():
     """Ten of a full inode's 65,000 links are too few for the rest: siblings are made, counted and collected."""
     count = 70_000

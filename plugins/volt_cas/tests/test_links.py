@@ -148,6 +148,22 @@ def test_hard_links_reach_the_limit_too(store, tmp_path):
 
 
 @pytest.mark.needs_loop_mount
+def test_the_true_limit_of_ext4_is_met():
+    with host.loop_mounted("ext4", 64, "-N", "2000") as disk:
+        store = CasStore(disk / "cas")
+        (disk / "source").mkdir()
+        (disk / "source/file").write_text("content")
+        digest = store.put_directory(disk / "source").digest
+        (path,) = (path for path in (store.path / "objects").rglob("*") if path.is_file())
+        (disk / "many").mkdir()
+        for number in range(64_999):
+            os.link(path, disk / "many" / str(number))
+        store.checkout(digest, disk / "out", mode=CheckoutMode.LINK)
+        assert (disk / "out/file").read_text() == "content"
+        assert inode(disk / "out/file") != inode(path)
+
+
+@pytest.mark.needs_loop_mount
 def test_another_file_system_is_refused_with_a_hint(store, source):
     digest = store.put_directory(source).digest
     with host.loop_mounted("ext4", 16) as disk:

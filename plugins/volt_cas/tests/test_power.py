@@ -69,7 +69,7 @@ def cut_everywhere(source, disk, **options):
 
     store = None
     for call in killed_everywhere(put, prepare, **options):
-        if call.name in ("linkat", "link", "rename", "renameat", "renameat2", "mkdirat", "unlinkat"):
+        if call.name in ("linkat", "link", "rename", "renameat", "renameat2"):
             with after_power_loss(disk, source.parent) as there:
                 yield CasStore(there / store.path.name), store
 
