@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shutil
 
 import pytest
 
@@ -66,6 +67,32 @@ def test_put_killed_anywhere_leaves_a_sound_store(source, stores, memory_path, l
         assert store.verify().damaged == ()
         assert store.read_file(store.find_ref("kept").digest, b"kept") == b"kept"
     assert count >= 20
+
+
+def test_a_put_that_adopts_killed_anywhere_leaves_source_and_store_sound(stores, memory_path, left_over):
+    original, source = memory_path / "original", memory_path / "source"
+    (original / "sub").mkdir(parents=True)
+    (original / "sub/a").write_text("a")
+    (original / "large").write_bytes(bytes(range(256)) * 5000)
+
+    def prepare():
+        nonlocal store
+        store = next(stores)
+        shutil.rmtree(source, ignore_errors=True)
+        shutil.copytree(original, source)
+
+    def put():
+        return store.put_directory(source, ref=Ref(name="x", digest=""), adopt=True).digest
+
+    store, digest = None, next(stores).put_directory(original).digest
+    for _ in killed_everywhere(put, prepare):
+        assert differences(original, source) == []
+        assert store.verify().damaged == ()
+        assert put() == digest
+        store.gc(grace=0)
+        assert left_over(store) == []
+        assert store.verify().damaged == ()
+        assert differences(original, source) == []
 
 
 def test_a_tree_that_can_be_named_is_whole_wherever_its_put_was_killed(source, stores):
