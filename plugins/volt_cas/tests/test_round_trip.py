@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tarfile
@@ -261,10 +262,20 @@ def test_a_path_longer_than_the_kernel_takes_comes_back(store, tmp_path):
             file.write(name)
     os.link("one", "three", src_dir_fd=folder, dst_dir_fd=folder)
     os.close(folder)
-    digest = store.put_directory(top).digest
-    for mode in (CheckoutMode.COPY, CheckoutMode.LINK):
+    digest = store.put_directory(top, ref=Ref(name="x", digest="")).digest
+    for mode in CheckoutMode:
         store.checkout(digest, tmp_path / mode, mode=mode)
-    assert store.put_directory(tmp_path / CheckoutMode.COPY).digest == digest
+    store.linked_tree(digest)
+    assert store.verify().damaged == ()
+    archive = io.BytesIO()
+    store.export_tar(digest, archive)
+    archive.seek(0)
+    assert store.put_tar(archive).digest == digest
+    for mode in (CheckoutMode.COPY, CheckoutMode.AUTO):
+        assert store.put_directory(tmp_path / mode).digest == digest
+    store.delete_ref("x")
+    assert store.gc(grace=0).trees == 33
+    assert store.usage().links == 0
 
 
 @pytest.mark.usefixtures("engine")

@@ -42,8 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of all names, targets and attributes together: they are in memory until the last member was read."""
     header: int = 4 << 20
     """Bytes of headers in front of one member: pax records, long names, sparse maps."""
-    path: int = 4095
-    """Bytes of one path."""
+    path: int = 65535
+    """Bytes of one path: trees have longer ones than a system call takes, and come back from their own archives."""
     depth: int = 1024
     """Directories in one path."""
 
