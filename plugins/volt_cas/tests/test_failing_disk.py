@@ -15,6 +15,10 @@ from volt_core.testing.trees import differences
 
 pytestmark = [pytest.mark.needs_strace, pytest.mark.usefixtures("engine")]
 _READS = ("read", "pread64", "getdents64", "lseek")
+_ALL_READS = (
+    *(*_READS, "newfstatat", "fstat", "statx", "readlinkat"),
+    *("fgetxattr", "getxattr", "lgetxattr", "flistxattr", "llistxattr"),
+)
 
 
 @pytest.fixture
@@ -36,10 +40,10 @@ def stores(memory_path):
     return (CasStore(memory_path / f"cas{number}") for number in itertools.count())
 
 
-def failing_everywhere(act, prepare, error, below):
+def failing_everywhere(act, prepare, error, below, reads=_READS):
     """Yield each call on files below a directory, and whether `act` succeeded although that had failed."""
     prepare()
-    for call in boundaries(trace(act, (*CHANGES, *SYNCS, *_READS))):
+    for call in boundaries(trace(act, (*CHANGES, *SYNCS, *reads))):
         if " = -1 " not in call.text and str(below) in call.text:
             prepare()
             yield call, run_failing(act, call.name, call.number, error)
@@ -56,7 +60,7 @@ def test_a_put_that_fails_anywhere_says_so_and_damages_nothing(source, stores, m
         store.put_directory(source, ref=Ref(name="x", digest=""))
 
     store, before, after = None, "", next(stores).put_directory(source).digest
-    for call, succeeded in failing_everywhere(put, prepare, error, memory_path):
+    for call, succeeded in failing_everywhere(put, prepare, error, memory_path, _ALL_READS):
         assert not (succeeded and call.name in SYNCS), call
         assert store.find_ref("x").digest in ([after] if succeeded else [before, after]), call
         assert store.verify().damaged == (), call
@@ -76,7 +80,7 @@ def test_a_checkout_that_fails_anywhere_says_so_and_damages_nothing(source, stor
             path.unlink()
 
     for call, succeeded in failing_everywhere(
-        lambda: store.checkout(digest, out, mode=mode), prepare, "EIO", memory_path
+        lambda: store.checkout(digest, out, mode=mode), prepare, "EIO", memory_path, _ALL_READS
     ):
         if succeeded:
             assert differences(source, out, ignore={"hardlinks"}) == [], call

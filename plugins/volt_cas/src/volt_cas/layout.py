@@ -70,8 +70,14 @@ class Layout:
         self.check_format()
 
     def exists(self) -> bool:
-        """Tell whether anything was ever put here."""
-        return self._format_file.exists()
+        """Tell whether anything was ever put here. Raises :class:`StoreError` if that cannot be seen."""
+        try:
+            os.stat(self._format_file)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return True
 
     def prepare(self) -> None:
         """Make the store, or what is missing of it; for whoever is going to write. Several may do it at once.
@@ -140,6 +146,12 @@ class Layout:
                 hint="Run the command as that user, or choose another store.",
             )
 
+    def _unreadable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"Cannot read the store '{self.path}': {error.strerror}",
+            hint="Run the command as the user whose store it is, or choose another store.",
+        )
+
     def check_format(self) -> None:
         """Refuse a format that this Volt does not know; it may have changed since the store was opened."""
         try:
@@ -147,10 +159,7 @@ class Layout:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StoreError(
-                f"Cannot read the store '{self.path}': {error.strerror}",
-                hint="Run the command as the user whose store it is, or choose another store.",
-            ) from error
+            raise self._unreadable(error) from error
         try:
             found = msgspec.json.decode(data, type=_Format)
         except msgspec.DecodeError as error:

@@ -49,9 +49,11 @@ def read_record(layout: Layout, digest: bytes) -> Record:
 
 def read_tree(layout: Layout, digest: bytes) -> TreeRecord:
     """Return a top record. Raises also when the digest is that of a directory inside a tree."""
-    if not layout.has_tree(digest):
-        raise ObjectMissing(f"The store has no tree {digest_text(digest)}", hint="'volt cas status' lists the refs.")
-    found = read_record(layout, digest)
+    try:
+        found = read_record(layout, digest)
+    except ObjectMissing as error:
+        name = digest_text(digest)
+        raise ObjectMissing(f"The store has no tree {name}", hint="'volt cas status' lists the refs.") from error
     if not isinstance(found, TreeRecord):
         raise ObjectMissing(f"{digest_text(digest)} is a part of a tree", hint="Name the tree's own digest.")
     return found
