@@ -161,7 +161,8 @@ def decode(data: bytes, digest: bytes) -> Record:
     """
     try:
         record = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # The latter two: a tag that is no UTF-8; more items than there should be, nested deeply.
         raise _corrupt(digest, str(error)) from error
     if _encode(record) != data:
         raise _corrupt(digest, "it is not in the canonical encoding")
