@@ -1,7 +1,7 @@
 """The optional C build: the extension volt_core._native and the static programs in volt_core/_bin.
 
-VOLT_BUILD_NATIVE=0 leaves it out, VOLT_BUILD_NATIVE=require makes its failure fatal; otherwise a failure costs one
-warning and the part it concerns. All else is in pyproject.toml.
+VOLT_BUILD_NATIVE=0 leaves it out, VOLT_BUILD_NATIVE=require makes its failure fatal, and the compiler's warnings too;
+otherwise a failure costs one warning and the part it concerns. All else is in pyproject.toml.
 """
 
 import os
@@ -27,6 +27,8 @@ PROGRAMS = {
     "rootfs": ["rootfs.c", "machine.c", "overlay.c"],
 }
 PROGRAM_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Wextra", "-fstack-protector-strong", "-static", "-s"]
+if MODE == "require":
+    PROGRAM_FLAGS.append("-Werror")
 
 
 def give_up(lost: str, error: object) -> None:

@@ -1,6 +1,6 @@
 # Sourced by dev: what the host must have, and how it gets it.
 
-# Debian package, then what shows that it is there: a command, or a file by its absolute path.
+# Debian package, then what shows that it is there: a command, or a file by its absolute path or a pattern of one.
 packages_of() {
     case $1 in
     build)
@@ -19,6 +19,7 @@ packages_of() {
             acl:setfacl
             attr:setfattr
             busybox-static:busybox
+            clang:clang
             debootstrap:debootstrap
             e2fsprogs:mkfs.ext4
             fakechroot:fakechroot
@@ -26,6 +27,7 @@ packages_of() {
             fish:fish
             git:git
             libcap2-bin:setcap
+            libclang-rt-dev:/usr/lib/llvm-*/lib/clang/*/lib/*/libclang_rt.fuzzer*
             make:make
             procps:ps
             shellcheck:shellcheck
@@ -39,7 +41,10 @@ packages_of() {
 
 is_present() {
     case $1 in
-    /*) [ -e "$1" ] ;;
+    /*)
+        # shellcheck disable=SC2086 # where nothing matches, the pattern stays: there is no such file
+        set -- $1
+        [ -e "$1" ] ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }

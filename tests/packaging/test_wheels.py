@@ -109,3 +109,11 @@ def test_where_it_is_required_a_missing_compiler_fails_the_install(dist, no_comp
     sdist = dist.sdist("volt_core")
     argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "none", sdist]
     assert "VOLT_BUILD_NATIVE=require" in call(argv, ok=False, PATH=no_compiler, VOLT_BUILD_NATIVE="require")
+
+
+@pytest.mark.needs_native
+def test_where_it_is_required_a_warning_fails_the_install(dist, tmp_path):
+    sdist = dist.sdist("volt_core")
+    argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "none", sdist]
+    said = call(argv, ok=False, CFLAGS="-Wdeclaration-after-statement", VOLT_BUILD_NATIVE="require")
+    assert "Werror=declaration-after-statement" in said

@@ -195,6 +195,16 @@ def _strace() -> str | None:
     return None if found else "strace sees no system calls"
 
 
+def _clang() -> str | None:
+    """The compiler and the runtime of its fuzzer, which is a package of its own."""
+    if run.find_program("clang") is None:
+        return "clang is not installed"
+    with tempfile.TemporaryDirectory(prefix="volt-clang-") as folder:
+        source = Path(folder, "empty.c")
+        source.write_text("int LLVMFuzzerTestOneInput(void) { return 0; }\n")
+        return _fails(["clang", "-fsanitize=fuzzer", "-o", f"{folder}/empty", str(source)])
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "systemd": _systemd,
@@ -210,6 +220,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "native": _native,
     "c_compiler": _c_compiler,
     "strace": _strace,
+    "clang": _clang,
     "zsh": functools.partial(_program, "zsh"),
     "fish": functools.partial(_program, "fish"),
 }

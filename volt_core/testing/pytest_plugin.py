@@ -28,7 +28,7 @@ _MARKER = "needs_"
 # How the tests themselves are run stays visible to the programs that they start.
 _KEPT = ("VOLT_TEST_", "VOLT_NATIVE")
 # Costly or changing something for a moment: not worth it in each header.
-_UNASKED = ("loop_mount", "xfs_reflink", "kvm")
+_UNASKED = ("clang", "loop_mount", "xfs_reflink", "kvm")
 _IN_HOSTS = "systemd"
 
 
