@@ -94,19 +94,21 @@ xattr_names = st.one_of(
     st.sampled_from([b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default", b"user."]),
     st.binary(max_size=250).map(lambda rest: b"user." + rest.replace(b"\0", b"")),
 ).filter(record.is_kept_xattr)
-xattrs = st.dictionaries(xattr_names, st.binary(max_size=300), max_size=4).map(lambda found: tuple(sorted(found.items())))
+xattrs = st.dictionaries(xattr_names, st.binary(max_size=300), max_size=4).map(
+    lambda found: tuple(sorted(found.items()))
+)
 
 
 def numbers(most: int) -> st.SearchStrategy[int]:
     return st.sampled_from([edge for edge in _EDGES if edge <= most]) | st.integers(0, most)
 
 
-def metadata_of(
-    mode: st.SearchStrategy[int] = numbers(0o7777),
-    attributes: st.SearchStrategy[tuple[tuple[bytes, bytes], ...]] = st.just(()) | xattrs,
-) -> st.SearchStrategy[Metadata]:
-    seconds = st.sampled_from(_SIGNED) | st.integers(-(2**63), 2**63 - 1)
-    return st.builds(Metadata, mode, numbers(2**32 - 2), numbers(2**32 - 2), seconds, numbers(10**9 - 1), attributes)
+seconds = st.sampled_from(_SIGNED) | st.integers(-(2**63), 2**63 - 1)
+identities = numbers(2**32 - 2)
+metadata = st.builds(
+    Metadata, numbers(0o7777), identities, identities, seconds, numbers(10**9 - 1), st.just(()) | xattrs
+)
+link_metadata = st.builds(Metadata, st.just(0o777), identities, identities, seconds, numbers(10**9 - 1))
 
 
 def file_entry(name: bytes, metadata: Metadata, size: int, digest: bytes) -> FileEntry:
@@ -115,26 +117,26 @@ def file_entry(name: bytes, metadata: Metadata, size: int, digest: bytes) -> Fil
 
 def device_of(make: Callable[..., object], least: int) -> st.SearchStrategy[object]:
     major = numbers(2**32 - 1).map(lambda n: max(n, least))
-    return st.builds(make, names, metadata_of(), major, numbers(2**32 - 1))
+    return st.builds(make, names, metadata, major, numbers(2**32 - 1))
 
 
 entries = st.one_of(
-    st.builds(file_entry, names, metadata_of(), numbers(2**63 - 1), digests),
-    st.builds(DirectoryEntry, names, metadata_of(), digests),
+    st.builds(file_entry, names, metadata, numbers(2**63 - 1), digests),
+    st.builds(DirectoryEntry, names, metadata, digests),
     st.builds(
         SymlinkEntry,
         names,
-        metadata_of(st.just(0o777), st.just(())),
+        link_metadata,
         st.binary(min_size=1, max_size=600).map(lambda target: target.replace(b"\0", b".")),
     ),
     device_of(CharacterEntry, 1),
     device_of(BlockEntry, 0),
-    st.builds(FifoEntry, names, metadata_of()),
+    st.builds(FifoEntry, names, metadata),
 )
 directories = st.lists(entries, max_size=20, unique_by=lambda entry: entry.name).map(
     lambda found: DirectoryRecord(tuple(sorted(found, key=lambda entry: entry.name)))
 )
-trees = st.builds(TreeRecord, metadata_of(), digests, st.none() | digests)
+trees = st.builds(TreeRecord, metadata, digests, st.none() | digests)
 valid = (directories | trees).map(record.encode)
 
 
