@@ -25,7 +25,12 @@ def core_checks(paths: VoltPaths, plugins: Plugins) -> list[Check]:
 def _python() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check(area="core", what=f"Python {version}", verdict=Verdict.OK)
-    if native.implementation() == "c":
+    try:
+        implementation = native.implementation()
+    except InvalidConfig as error:
+        yield Check(area="core", what=error.brief, verdict=Verdict.MISSING, hint=error.hint or "")
+        return
+    if implementation == "c":
         yield Check(area="core", what="C extension in use", verdict=Verdict.OK)
     else:
         yield Check(

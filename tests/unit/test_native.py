@@ -451,11 +451,41 @@ def test_python_serves_without_the_extension():
     assert choose(None, extension=False).stdout == "python\n"
 
 
-def test_c_that_was_not_built_is_an_import_error():
-    result = choose("c", extension=False)
-    assert result.returncode == 1
-    assert "ImportError: VOLT_NATIVE=c, but volt_core._native cannot be imported" in result.stderr
+def test_c_that_was_not_built_is_an_error_of_the_configuration():
+    assert (
+        "InvalidConfig: VOLT_NATIVE is 'c', but the C extension cannot be loaded" in choose("c", extension=False).stderr
+    )
 
 
 def test_unknown_choice_is_refused():
-    assert "ValueError: VOLT_NATIVE must be 'c' or 'python', not 'rust'" in choose("rust").stderr
+    assert "InvalidConfig: VOLT_NATIVE must be 'c' or 'python', not 'rust'" in choose("rust").stderr
+
+
+@pytest.mark.parametrize("wanted", ["rust", "C", "c ", "c,python", "python\n", "\udcff"])
+@pytest.mark.parametrize("words", [("info",), ("info", "--json"), ("cas", "build", ".")])
+def test_a_wrong_choice_is_one_line_at_the_command_line(tmp_path, wanted, words):
+    (tmp_path / "file").write_bytes(b"abc")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "volt_core", *words],
+        cwd=tmp_path,
+        env=os.environ | {"VOLT_NATIVE": wanted, "VOLT_ROOT": str(tmp_path / "root")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: VOLT_NATIVE must be 'c' or 'python', not ")
+    assert done.stderr.endswith("(Unset it to have what is best here.)\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_names_a_wrong_choice(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "volt_core", "doctor"],
+        env=os.environ | {"VOLT_NATIVE": "rust", "VOLT_ROOT": str(tmp_path / "root")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "MISSING  core: VOLT_NATIVE must be 'c' or 'python', not 'rust'\n" in done.stdout

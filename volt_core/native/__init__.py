@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from volt_core.errors import InvalidConfig
+from volt_core.names import shown
 from volt_core.native.extension import CImplementation
 from volt_core.native.model import PATHS_PER_TURN, WalkEntry
 from volt_core.native.twin import PythonImplementation
@@ -25,8 +27,8 @@ __all__ = ["WalkEntry", "find_extension", "hash_file", "hash_files", "implementa
 def implementation() -> Literal["c", "python"]:
     """Tell which of the two serves.
 
-    :raises ImportError: if ``VOLT_NATIVE=c`` asks for an extension that was not built
-    :raises ValueError: if ``VOLT_NATIVE`` is neither ``c`` nor ``python``
+    :raises InvalidConfig: if ``VOLT_NATIVE`` is neither ``c`` nor ``python``, or asks for an extension that cannot be
+        loaded; every call of this module does so
     """
     return _chosen().NAME
 
@@ -80,12 +82,17 @@ def program(name: str) -> Path | None:
 def _chosen() -> CImplementation | PythonImplementation:
     wanted = os.environ.get("VOLT_NATIVE")
     if wanted not in (None, "", "c", "python"):
-        raise ValueError(f"VOLT_NATIVE must be 'c' or 'python', not {wanted!r}")
+        raise InvalidConfig(
+            f"VOLT_NATIVE must be 'c' or 'python', not {shown(wanted)}", hint="Unset it to have what is best here."
+        )
     if wanted == "python":
         return PythonImplementation()
     try:
         return CImplementation()
     except ImportError as error:
         if wanted == "c":
-            raise ImportError(f"VOLT_NATIVE=c, but volt_core._native cannot be imported: {error}") from error
+            raise InvalidConfig(
+                f"VOLT_NATIVE is 'c', but the C extension cannot be loaded: {error}",
+                hint="Install gcc, libssl-dev and python3-dev, then reinstall volt-core; or unset VOLT_NATIVE.",
+            ) from error
         return PythonImplementation()
