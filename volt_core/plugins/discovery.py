@@ -89,7 +89,7 @@ class DiscoveryCache:
         """Return what is remembered, or None if there is nothing or it is out of date."""
         try:
             cache = _decoder.decode(self._path.read_bytes())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return cache.plugins if cache.key == self._key else None
 

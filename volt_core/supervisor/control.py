@@ -23,6 +23,8 @@ from volt_core.supervisor.model import SOCKET_FILE, Answer, Request
 _T = TypeVar("_T")
 _PACKET = 64 * 1024
 _MAX_FDS = 8
+# The second: text that is no UTF-8. The third: what no field asked for, nested deeply.
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.msgpack.encode
 _requests = msgspec.msgpack.Decoder(Request)
@@ -56,9 +58,9 @@ class Connection:
         data, fds = self._receive()
         try:
             return (_requests.decode(data) if data else None), fds
-        except msgspec.DecodeError:
+        except _NOT_DECODED as error:
             close_all(fds)
-            raise
+            raise msgspec.DecodeError(str(error)) from error
 
     def receive_answer(self) -> Answer | None:
         """Return an answer, or None if the supervisor is gone. Honours the socket's timeout."""
@@ -159,5 +161,7 @@ def from_memfd(fd: int, model: type[_T]) -> _T:
         if not stat.S_ISREG(info.st_mode):
             raise msgspec.DecodeError("it is in no memfd")
         return msgspec.msgpack.decode(os.pread(fd, info.st_size, 0), type=model)
+    except _NOT_DECODED as error:
+        raise msgspec.DecodeError(str(error)) from error
     finally:
         os.close(fd)

@@ -138,7 +138,7 @@ class Supervisor:
     def _serve(self, client: control.Connection) -> None:
         try:
             request, fds = client.receive_request()
-        except (OSError, msgspec.DecodeError, RecursionError):
+        except (OSError, msgspec.DecodeError):
             request, fds = None, []
         if request is None:
             self._lose(client)

@@ -41,5 +41,5 @@ def _read_json(path: Path, data: bytes) -> dict[str, str]:
     """Read what a Volt before the containers of systemd wrote: one JSON object."""
     try:
         return msgspec.json.decode(data, type=dict[str, str])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateCorrupt(f"Environment file '{path}' is damaged: {error}") from error

@@ -179,7 +179,11 @@ def test_a_newer_format_is_refused(tmp_path):
     tmp_path.joinpath("format.json").write_text('{"format": 0, "hash": "sha256"}')
     with pytest.raises(StateCorrupt, match="format 0"):
         CasStore(tmp_path)
-    tmp_path.joinpath("format.json").write_text('{"for')
+
+
+@pytest.mark.parametrize("data", [b'{"for', b'{"format":1,"hash":"\xff"}', b'{"format":1,"x":' + b"[" * 100_000])
+def test_a_damaged_format_file_is_refused(tmp_path, data):
+    tmp_path.joinpath("format.json").write_bytes(data)
     with pytest.raises(StateCorrupt, match=r"format\.json"):
         CasStore(tmp_path)
 

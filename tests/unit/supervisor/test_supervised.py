@@ -165,6 +165,8 @@ def exec_from_a_pipe(connection: control.Connection) -> None:
 BAD_REQUESTS: dict[str, Callable[[control.Connection], object]] = {
     "no msgpack": lambda bad: bad.sock.send(b"\xc1nonsense"),
     "no request": lambda bad: bad.sock.send(b"\x80"),
+    "no text": lambda bad: bad.sock.send(b"\x81\xa1\xff\xc0"),
+    "a type that is no text": lambda bad: bad.sock.send(b"\x81\xa4type\xa1\xff"),
     "nested deeply": lambda bad: bad.sock.send(b"\x82\xa1x" + b"\x91" * 50_000),
     "no descriptors": lambda bad: bad.send(Exec()),
     "an exec from a pipe": exec_from_a_pipe,

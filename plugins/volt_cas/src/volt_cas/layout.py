@@ -162,7 +162,7 @@ class Layout:
             raise self._unreadable(error) from error
         try:
             found = msgspec.json.decode(data, type=_Format)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateCorrupt(
                 f"The store '{self.path}' has a damaged format.json: {error}",
                 hint='Write {"format": 1, "hash": "sha256"} into it, then run volt cas verify.',
