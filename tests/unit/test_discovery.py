@@ -73,7 +73,18 @@ def test_what_is_added_upgraded_or_removed_is_noticed_at_once(site):
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"key": 1, "plugins": []}', b'{"key": "x"}', b'{"key": "\xff"}', b"[" * 100000, b'{"x": ' + b"[" * 100000],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'{"key": 1, "plugins": []}',
+        b'{"key": "x"}',
+        b'{"key": "\xff"}',
+        b"[" * 100000,
+        b'{"x": ' + b"[" * 100000,
+    ],
     ids=lambda damage: repr(damage[:12]),
 )
 def test_a_damaged_cache_is_no_cache(tmp_path, damage):
