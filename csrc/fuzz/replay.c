@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Stands in for libFuzzer: calls the fuzzer with each file of the folders named, whole, cut off at each byte, and with
- * each byte damaged. Where it ends is the file to look at.
+ * each byte damaged. What it ends in is the file named last.
  */
 #include <dirent.h>
 #include <fcntl.h>
