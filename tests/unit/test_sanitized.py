@@ -19,24 +19,27 @@ CALLERS = ["tests/unit/test_native.py", *(f"{CAS}/test_{name}.py" for name in ("
 """Tests that go through all of the calls; ./dev test --sanitize runs others."""
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that loads a sanitized extension."""
+def make_python(folder: Path, *sanitizers: str) -> Path:
+    """Make an interpreter that loads a sanitized extension."""
     host.require("native")
-    folder = tmp_path_factory.mktemp("sanitized")
-    made = subprocess.run(
-        [sys.executable, ROOT / "tools/sanitized.py", folder], capture_output=True, text=True, timeout=300, check=False
-    )
+    argv = [sys.executable, ROOT / "tools/sanitized.py", folder, *sanitizers]
+    made = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     return folder / "bin/python"
 
 
-def run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Under the two that look at memory."""
+    return make_python(tmp_path_factory.mktemp("sanitized"))
+
+
+def run(python: Path, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VOLT_")}
     return subprocess.run(
         [python, *arguments],
         cwd=ROOT,
-        env={**kept, "VOLT_NATIVE": "c", "VOLT_TEST_REQUIRE": "native"},
+        env={**kept, "VOLT_NATIVE": "c", "VOLT_TEST_REQUIRE": "native", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -62,3 +65,29 @@ def test_nothing_is_seen_in_the_tests_of_its_callers(python):
     done = run(python, "-m", "pytest", "-q", "-k", "not debian", *CALLERS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout.splitlines()[-1]
+
+
+def test_threads_do_not_race(tmp_path):
+    """What runs in threads, through the command line; ThreadSanitizer makes the status of a race 66."""
+    python = make_python(tmp_path / "python", "thread")
+    assert "libtsan" in run(python, "-c", "print(open('/proc/self/maps').read())").stdout
+    source = tmp_path / "source"
+    for number in range(600):
+        path = source / str(number % 7) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % (number % 500) * (number * 20))
+
+    def volt(*words: str | Path) -> str:
+        done = run(python, "-m", "volt_core", *words, VOLT_ROOT=str(tmp_path / "root"))
+        assert done.returncode == 0, done.stderr
+        assert "ThreadSanitizer" not in done.stderr
+        return done.stdout
+
+    first = volt("cas", "build", source, "--ref", "tree").splitlines()[0]
+    (source / "0/0").write_bytes(b"changed")
+    assert volt("cas", "build", source, "--ref", "tree").splitlines()[0] != first
+    volt("cas", "checkout", "tree", tmp_path / "checkout")
+    assert (tmp_path / "checkout/0/0").read_bytes() == b"changed"
+    volt("cas", "checkout", "tree", tmp_path / "linked", "--link")
+    volt("cas", "verify")
+    volt("cas", "gc")
