@@ -248,8 +248,8 @@ static int set_up(struct ingest *in) {
                         return r;
                 }
         }
-        r = statcache_load(&in->cache, request->cache_fd);
-        return r < 0 ? r : statcache_start(&in->new_cache, request->new_cache_fd);
+        r = statcache_load(&in->cache, request->cache_fd, in->md);
+        return r < 0 ? r : statcache_start(&in->new_cache, request->new_cache_fd, in->md);
 }
 
 static void tear_down(struct ingest *in) {
@@ -259,7 +259,7 @@ static void tear_down(struct ingest *in) {
         buffer_done(&in->window.names);
         free(in->window.folders);
         statcache_done(&in->cache);
-        buffer_done(&in->new_cache.buffer);
+        statcache_writer_done(&in->new_cache);
         stage_done(&in->stage);
         for (unsigned i = 0; i < in->n_threads; i++) {
                 stager_done(&in->readers[i].stager);

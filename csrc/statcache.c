@@ -64,7 +64,18 @@ int statcache_index(struct statcache *c) {
         return 0;
 }
 
-int statcache_load(struct statcache *c, int fd) {
+/* Takes the digest off the end, and tells whether it is right. */
+static bool take_digest(struct statcache *c, const EVP_MD *md) {
+        unsigned char digest[VOLT_DIGEST_SIZE];
+
+        if (c->data.size < sizeof digest)
+                return false;
+        c->data.size -= sizeof digest;
+        return EVP_Digest(c->data.data, c->data.size, digest, NULL, md, NULL) &&
+                memcmp(c->data.data + c->data.size, digest, sizeof digest) == 0;
+}
+
+int statcache_load(struct statcache *c, int fd, const EVP_MD *md) {
         struct stat st;
 
         *c = (struct statcache) {};
@@ -83,6 +94,10 @@ int statcache_load(struct statcache *c, int fd) {
                 if (n <= 0)
                         break;
                 c->data.size += (size_t) n;
+        }
+        if (!take_digest(c, md)) {
+                statcache_done(c);
+                return 0;
         }
         return statcache_index(c);
 }
@@ -107,14 +122,25 @@ bool statcache_matches(const struct statcache_entry *e, const struct stat *st) {
 
 /* A disk that is full costs the rest of the cache, no more. */
 static void flush(struct statcache_writer *w) {
-        if (write_all(w->fd, w->buffer.data, w->buffer.size) < 0)
+        if (!EVP_DigestUpdate(w->context, w->buffer.data, w->buffer.size) ||
+            write_all(w->fd, w->buffer.data, w->buffer.size) < 0)
                 w->fd = -1;
         w->buffer.size = 0;
 }
 
-int statcache_start(struct statcache_writer *w, int fd) {
+int statcache_start(struct statcache_writer *w, int fd, const EVP_MD *md) {
         *w = (struct statcache_writer) { .fd = fd };
-        return fd < 0 ? 0 : buffer_append(&w->buffer, &header, sizeof header);
+        if (fd < 0)
+                return 0;
+        w->context = EVP_MD_CTX_new();
+        if (!w->context || !EVP_DigestInit_ex(w->context, md, NULL))
+                return -ENOMEM;
+        return buffer_append(&w->buffer, &header, sizeof header);
+}
+
+void statcache_writer_done(struct statcache_writer *w) {
+        EVP_MD_CTX_free(w->context);
+        buffer_done(&w->buffer);
 }
 
 int statcache_add(struct statcache_writer *w, const struct statcache_entry *e, const unsigned char *xattrs) {
@@ -135,7 +161,10 @@ int statcache_add(struct statcache_writer *w, const struct statcache_entry *e, c
 }
 
 void statcache_finish(struct statcache_writer *w) {
+        unsigned char digest[VOLT_DIGEST_SIZE];
+
         if (w->fd >= 0)
                 flush(w);
-        buffer_done(&w->buffer);
+        if (w->fd >= 0 && EVP_DigestFinal_ex(w->context, digest, NULL))
+                (void) write_all(w->fd, digest, sizeof digest);
 }

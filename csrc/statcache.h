@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What was read of a source last time. The file is docs/formats.md's, in the byte order of the machine: a header, and
- * entries in the order of a walk. It is safe to delete, and anything that is not such a file is as if it were not there.
+ * What was read of a source last time. The file, in the byte order of the machine, is a header, entries in the order of a
+ * walk, and the SHA-256 of all of that: it is not made durable, and what a crash has torn must not be believed. It is safe
+ * to delete, and anything that is not such a file is as if it were not there.
  */
 #ifndef VOLT_STATCACHE_H
 #define VOLT_STATCACHE_H
 
 #include <sys/stat.h>
 
+#include "sha256.h"
 #include "util.h"
 #include "volt_native.h"
 
@@ -35,7 +37,7 @@ struct statcache {
 void statcache_done(struct statcache *c);
 
 /* An empty one where there is no such file. */
-int statcache_load(struct statcache *c, int fd);
+int statcache_load(struct statcache *c, int fd, const EVP_MD *md);
 
 /* What is in memory, for statcache_load(), and for fuzzing: takes the buffer over. */
 int statcache_index(struct statcache *c);
@@ -50,11 +52,13 @@ bool statcache_matches(const struct statcache_entry *e, const struct stat *st);
 struct statcache_writer {
         int fd;                           /* borrowed; -1: writes nothing */
         struct buffer buffer;
+        EVP_MD_CTX *context;
         uint32_t n;
 };
 
-int statcache_start(struct statcache_writer *w, int fd);
+int statcache_start(struct statcache_writer *w, int fd, const EVP_MD *md);
 int statcache_add(struct statcache_writer *w, const struct statcache_entry *e, const unsigned char *xattrs);
 void statcache_finish(struct statcache_writer *w);
+void statcache_writer_done(struct statcache_writer *w);
 
 #endif

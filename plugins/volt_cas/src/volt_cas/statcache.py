@@ -2,7 +2,8 @@
 
 One file per source directory holds what identifies one state of one file (device, inode, size, mtime, ctime) and
 the digest and attributes that it had. An entry is *racy* when the file was changed so shortly before it was read
-that a later change could bear the same times; it is not kept. ``csrc/statcache.c`` reads and writes the same file.
+that a later change could bear the same times; it is not kept. The file ends with the SHA-256 of what is before it:
+what a crash has torn is as if it were not there. ``csrc/statcache.c`` reads and writes the same file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from volt_cas.layout import Layout
+from volt_cas.layout import DIGEST_SIZE, Layout
 from volt_cas.metadata import Xattrs
 from volt_cas.record import NANOSECONDS
 from volt_core.native import WalkEntry
@@ -106,12 +107,12 @@ class StatCache:
             self._new[known.identity] = known
 
     def save(self) -> None:
-        """Replace the file; the caller keeps gc away. Not made durable: what is torn of it is ignored."""
+        """Replace the file; the caller keeps gc away. Not made durable: one that is torn is ignored."""
         with contextlib.suppress(OSError), self.replacing() as file:
             if file is not None:
+                data = b"".join((_HEADER, *map(_packed, self._new.values())))
                 with open(file, "wb", closefd=False) as stream:
-                    stream.write(_HEADER)
-                    stream.writelines(map(_packed, self._new.values()))
+                    stream.write(data + hashlib.sha256(data).digest())
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[int | None]:
@@ -146,14 +147,13 @@ class StatCache:
 
 
 def _entries(data: bytes) -> Iterator[_Known]:
-    if not data.startswith(_HEADER):
+    end = len(data) - DIGEST_SIZE
+    if not data.startswith(_HEADER) or hashlib.sha256(data[:end]).digest() != data[end:]:
         return
     at = len(_HEADER)
-    while at + _ENTRY.size <= len(data):
+    while at < end:
         *state, n_xattrs, size = _ENTRY.unpack_from(data, at)
         at += _ENTRY.size
-        if at + size > len(data):
-            return
         yield _Known._make((*state, n_xattrs, data[at : at + size]))
         at += size + -size % 8
 
