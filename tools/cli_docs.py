@@ -78,8 +78,8 @@ def render() -> str:
             parts += [f"## volt {group}\n", *describe_table(f"volt {group}", table)]
     for group in plugin_groups():
         parts.append(f"## volt {group.name}\n\n{group.help} It comes with a plugin.\n")
-        commands = load_command(group.name, Entry(group.target, group.help)).commands
-        parts += [describe(f"volt {group.name}", command) for command in commands.values()]
+        loaded = load_command(group.name, Entry(group.target, group.help))
+        parts += [describe(f"volt {group.name}", loaded.get_command(None, it)) for it in loaded.list_commands(None)]
     return "\n".join(parts)
 
 
