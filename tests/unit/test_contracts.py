@@ -17,13 +17,13 @@ from volt_core.contracts import bundle as bundle_contract
 from volt_core.contracts import store as store_contract
 from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
-from volt_core.testing import backend_kit, bundle_kit, facet_kit, failure_kit, option_kit, store_kit
+from volt_core.testing import backend_kit, bundle_kit, content_kit, facet_kit, failure_kit, option_kit, store_kit
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 
 DOCS = Path(__file__).parents[2] / "docs"
 AREAS = {
     "B": ((backend_contract,), DOCS / "backend-contract.md", (backend_kit, facet_kit, failure_kit, option_kit)),
-    "S": ((store_contract, bundle_contract), DOCS / "store-contract.md", (store_kit, bundle_kit)),
+    "S": ((store_contract, bundle_contract), DOCS / "store-contract.md", (store_kit, bundle_kit, content_kit)),
 }
 
 

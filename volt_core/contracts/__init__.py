@@ -33,13 +33,13 @@ from volt_core.contracts.bundle import (
     Compression,
 )
 from volt_core.contracts.compose import ComposeSection
+from volt_core.contracts.content import Aspect, Change, ChangeKind, ContentSource, RefSpace, Space
+from volt_core.contracts.entries import Entry, EntryType
 from volt_core.contracts.image import FetchedImage, ImageRequest, ImageSource
 from volt_core.contracts.progress import SILENT, NoProgress, Progress
 from volt_core.contracts.store import (
     CheckoutMode,
     CheckoutResult,
-    Entry,
-    EntryType,
     GcReport,
     MtimePolicy,
     PutResult,
@@ -51,6 +51,12 @@ from volt_core.contracts.store import (
 )
 
 __all__ = [
+    "Space",
+    "RefSpace",
+    "ContentSource",
+    "ChangeKind",
+    "Change",
+    "Aspect",
     "SILENT",
     "Attach",
     "Backend",

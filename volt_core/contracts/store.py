@@ -19,6 +19,8 @@ from typing import BinaryIO, ClassVar
 
 import msgspec
 
+from volt_core.contracts.content import Change, ContentSource, Space
+from volt_core.contracts.entries import Entry
 from volt_core.contracts.progress import SILENT, Progress
 
 
@@ -35,42 +37,11 @@ class CheckoutMode(enum.StrEnum):
 
     AUTO = "auto"
     """Reflink where the file system can, else copy. The result is the caller's own."""
+    REFLINK = "reflink"
+    """The same, and an error where the file system cannot."""
     COPY = "copy"
     LINK = "link"
     """Hard links into the store: read-only by contract, for whoever writes would change the store."""
-
-
-class EntryType(enum.StrEnum):
-    """Types of directory entries, by the letters of ``find -type``."""
-
-    FILE = "f"
-    DIRECTORY = "d"
-    SYMLINK = "l"
-    CHARACTER = "c"
-    BLOCK = "b"
-    FIFO = "p"
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of a stored tree."""
-
-    path: bytes
-    """Relative to the tree's root; empty for the root itself."""
-    type: EntryType
-    mode: int
-    """Permission bits with set-uid, set-gid and sticky: 0 to 0o7777."""
-    uid: int
-    gid: int
-    mtime_ns: int
-    size: int = 0
-    digest: str = ""
-    """Of a file's content, or of a directory's record."""
-    target: bytes = b""
-    device: tuple[int, int] | None = None
-    """Major and minor number."""
-    xattrs: Mapping[str, bytes] = {}
-    hardlink_group: int = 0
-    """Entries of one tree with the same number above 0 are one inode. Numbers are counted per tree."""
 
 
 class PutResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +98,9 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     trees: int
     damaged: tuple[str, ...] = ()
-    """One line each: what is wrong, and which refs use it."""
+    """One line each: what is wrong, and which refs use it; with repair, what still is."""
+    repaired: tuple[str, ...] = ()
+    """One line each: what was wrong and is not any more, and what helped."""
 
 
 class GcReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,13 +236,34 @@ class Store(abc.ABC):
         """S-13: Return the values that the ref has had, oldest first; also of a deleted ref."""
 
     @abc.abstractmethod
-    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
-        """S-14: Read everything and compare it with its digest."""
+    def verify(
+        self, *, repair: bool = False, sources: Sequence[ContentSource] = (), progress: Progress = SILENT
+    ) -> VerifyReport:
+        """S-14: Read everything and compare it with its digest.
+
+        With `repair` what is damaged or missing is replaced by a good copy from the store itself or from `sources`,
+        asked in their order.
+        """
 
     @abc.abstractmethod
-    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
-        """S-15: Remove what no ref reaches and what is older than `grace` seconds; nothing while a ref is damaged."""
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0, keep_last: int = 0) -> GcReport:
+        """S-15: Remove what no ref reaches and what is older than `grace` seconds; nothing while a ref is damaged.
+
+        What the newest `keep_last` former values of a ref reach is kept as well.
+        """
 
     @abc.abstractmethod
     def usage(self) -> Usage:
         """S-16: Count what is stored."""
+
+    @abc.abstractmethod
+    def diff(self, before: str, after: str) -> Iterator[Change]:
+        """S-21: Yield what differs between two trees, in the order of paths that :meth:`entries` has."""
+
+    @abc.abstractmethod
+    def open_file(self, digest: str, path: bytes) -> BinaryIO:
+        """S-22: Return an open stream of what :meth:`read_file` returns; the caller closes it."""
+
+    @abc.abstractmethod
+    def space(self) -> Space:
+        """S-23: Measure the room that the store takes, and what each ref adds to it."""

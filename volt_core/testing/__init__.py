@@ -8,6 +8,7 @@ import pytest
 # Before any of them is imported: without rewriting, an assertion of a kit that fails shows no values.
 pytest.register_assert_rewrite(
     "volt_core.testing.backend_kit",
+    "volt_core.testing.content_kit",
     "volt_core.testing.facet_kit",
     "volt_core.testing.failure_kit",
     "volt_core.testing.hook_kit",

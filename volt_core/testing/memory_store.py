@@ -7,11 +7,14 @@ On disk are only the linked trees, as copies: nothing else can be shared with a 
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import os
 import tarfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -21,8 +24,10 @@ import msgspec
 from volt_core import fs
 from volt_core.contracts import (
     SILENT,
+    Change,
     CheckoutMode,
     CheckoutResult,
+    ContentSource,
     Entry,
     EntryType,
     GcReport,
@@ -31,14 +36,17 @@ from volt_core.contracts import (
     PutResult,
     Ref,
     RefChange,
+    RefSpace,
+    Space,
     Store,
     Usage,
     VerifyReport,
 )
-from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound
+from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound, StoreError
 from volt_core.names import DIGEST_PREFIX, check_ref, shown
 from volt_core.testing import memory_tar, memory_tree
 from volt_core.testing.memory_bundle import MemoryBundles
+from volt_core.testing.tree_diff import compare
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -110,13 +118,15 @@ class MemoryStore(MemoryBundles, Store):
         mode: CheckoutMode = CheckoutMode.AUTO,
         progress: Progress = SILENT,
     ) -> CheckoutResult:
+        if mode is CheckoutMode.REFLINK:
+            raise StoreError("Cannot reflink from memory", hint="Choose another mode.")
         entries = self._tree(digest)
         existed = destination.is_dir() and not destination.is_symlink()
         if os.path.lexists(destination) and not (existed and not any(destination.iterdir())):
             raise AlreadyExists(f"Cannot check out to '{destination}': it is not an empty directory")
         try:
             destination.mkdir(exist_ok=True)
-            return self._write(entries, os.fsencode(destination), progress)
+            return memory_tree.write(entries, os.fsencode(destination), self._object, progress)
         except BaseException:
             fs.remove_tree(destination)
             if existed:
@@ -152,6 +162,12 @@ class MemoryStore(MemoryBundles, Store):
             raise NotFoundError(f"The tree has no file '{os.fsdecode(path)}'")
         return self._object(entry.digest)
 
+    def open_file(self, digest: str, path: bytes) -> BinaryIO:
+        return io.BytesIO(self.read_file(digest, path))
+
+    def diff(self, before: str, after: str) -> Iterator[Change]:
+        yield from compare(self._tree(before), self._tree(after))
+
     def set_ref(self, ref: Ref) -> None:
         check_ref(ref.name)
         with self._content.lock:
@@ -183,8 +199,11 @@ class MemoryStore(MemoryBundles, Store):
     def ref_log(self, name: str) -> Sequence[RefChange]:
         return tuple(self._content.logs.get(name, ()))
 
-    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+    def verify(
+        self, *, repair: bool = False, sources: Sequence[ContentSource] = (), progress: Progress = SILENT
+    ) -> VerifyReport:
         with self._content.lock:
+            repaired = self._repair(sources) if repair else ()
             objects, trees = dict(self._content.objects), dict(self._content.trees)
             bad = {digest for digest, data in (*objects.items(), *trees.items()) if digest_of(data) != digest}
             damaged = [f"{digest} does not match its content" for digest in sorted(bad)]
@@ -199,12 +218,41 @@ class MemoryStore(MemoryBundles, Store):
                     if digest in bad or digest not in objects
                 ]
         total = sum(map(len, objects.values()))
-        return VerifyReport(objects=len(objects), bytes=total, trees=len(trees), damaged=tuple(damaged))
+        return VerifyReport(
+            objects=len(objects), bytes=total, trees=len(trees), damaged=tuple(damaged), repaired=tuple(repaired)
+        )
 
-    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+    def _repair(self, sources: Sequence[ContentSource]) -> list[str]:
+        """Replace damaged and missing objects; what has no good copy is dropped, so that a put brings it again."""
+        repaired = []
+        objects = self._content.objects
+        wanted = {
+            entry.digest: entry.size
+            for ref in self.refs()
+            for entry in self._tree(ref.digest)
+            if entry.type is EntryType.FILE and digest_of(objects.get(entry.digest, b"lost")) != entry.digest
+        }
+        for digest, size in wanted.items():
+            objects.pop(digest, None)
+            for source in sources:
+                stream = source.find_object(digest, size)
+                data = stream.read(size + 1) if stream else b""
+                if digest_of(data) == digest:
+                    objects[digest] = data
+                    repaired.append(f"{digest}: replaced by a copy from {source.name}")
+                    break
+        if repaired:
+            fs.remove_tree(self.path / "links")
+        return repaired
+
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0, keep_last: int = 0) -> GcReport:
         with self._content.lock:
             content = self._content
             kept = {ref.digest for ref in content.refs.values()}
+            for name, ref in content.refs.items() if keep_last else ():
+                former = dict.fromkeys(change.digest for change in reversed(content.logs[name]) if change.digest)
+                former.pop(ref.digest, None)
+                kept |= content.trees.keys() & set(itertools.islice(former, keep_last))
             kept |= {entry.digest for digest in tuple(kept) for entry in self._tree(digest) if entry.digest}
             idle = (content.objects.keys() | content.trees.keys()) - kept
             young = {digest for digest in idle if time.time() - content.born[digest] < grace}
@@ -242,6 +290,31 @@ class MemoryStore(MemoryBundles, Store):
                 links=len(list(self.path.glob("links/*"))),
                 free_bytes=2**63 - 1,
             )  # fmt: skip
+
+    def space(self) -> Space:
+        with self._content.lock:
+            objects = self._content.objects
+            reached = {
+                ref.name: {entry.digest for entry in self._tree(ref.digest) if entry.type is EntryType.FILE}
+                for ref in self.refs()
+            }
+            counts = Counter(digest for digests in reached.values() for digest in digests)
+            return Space(
+                free_bytes=2**63 - 1,
+                total_bytes=2**63 - 1,
+                allocated_bytes=sum(map(len, (*objects.values(), *self._content.trees.values()))),
+                refs=tuple(
+                    RefSpace(
+                        name=ref.name,
+                        digest=ref.digest,
+                        bytes=sum(len(objects.get(digest, b"")) for digest in reached[ref.name]),
+                        unique_bytes=sum(
+                            len(objects.get(digest, b"")) for digest in reached[ref.name] if counts[digest] == 1
+                        ),
+                    )
+                    for ref in self.refs()
+                ),
+            )
 
     def damage(self, digest: str) -> None:
         """Change one byte of an object, as a failing disk would."""
@@ -306,30 +379,3 @@ class MemoryStore(MemoryBundles, Store):
 
     def _log(self, name: str, change: RefChange) -> None:
         self._content.logs.setdefault(name, []).append(change)
-
-    def _write(self, entries: Sequence[Entry], root: bytes, progress: Progress) -> CheckoutResult:
-        progress.begin("check out")
-        made: dict[int, bytes] = {}
-        skipped = 0
-        root_user = os.geteuid() == 0
-        for entry in entries:
-            path = root + b"/" + entry.path if entry.path else root
-            if entry.hardlink_group in made:
-                os.link(made[entry.hardlink_group], path, follow_symlinks=False)
-                continue
-            if entry.type in (EntryType.CHARACTER, EntryType.BLOCK) and not root_user:
-                skipped += 1
-                continue
-            skipped += not root_user and (entry.uid, entry.gid) != (os.geteuid(), os.getegid())
-            memory_tree.make(entry, path, self._object(entry.digest) if entry.type is EntryType.FILE else b"")
-            if entry.hardlink_group:
-                made[entry.hardlink_group] = path
-            progress.advance(entry.size, 1)
-        # What is made in a directory changes its time, and a directory may not be writable in the end.
-        for entry in reversed(entries):
-            if entry.type is EntryType.DIRECTORY:
-                memory_tree.finish(entry, root + b"/" + entry.path if entry.path else root)
-        files = [entry for entry in entries if entry.type is EntryType.FILE]
-        note = f"left out without root: owners or devices of {skipped} entries"
-        size = sum(entry.size for entry in files)
-        return CheckoutResult(files=len(files), bytes=size, notes=(note,) if skipped else ())

@@ -7,10 +7,10 @@ import fnmatch
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from volt_core.contracts import Entry, EntryType
+from volt_core.contracts import CheckoutResult, Entry, EntryType, Progress
 from volt_core.errors import NotFoundError
 
 _MAX_SYMLINKS = 40
@@ -125,3 +125,32 @@ def finish(entry: Entry, path: bytes) -> None:
         with contextlib.suppress(PermissionError):
             os.setxattr(path, name, value, follow_symlinks=False)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+
+def write(entries: Sequence[Entry], root: bytes, content: Callable[[str], bytes], progress: Progress) -> CheckoutResult:
+    """Make a tree in the directory `root`; `content` gives what a digest stands for."""
+    progress.begin("check out")
+    made: dict[int, bytes] = {}
+    skipped = 0
+    root_user = os.geteuid() == 0
+    for entry in entries:
+        path = root + b"/" + entry.path if entry.path else root
+        if entry.hardlink_group in made:
+            os.link(made[entry.hardlink_group], path, follow_symlinks=False)
+            continue
+        if entry.type in (EntryType.CHARACTER, EntryType.BLOCK) and not root_user:
+            skipped += 1
+            continue
+        skipped += not root_user and (entry.uid, entry.gid) != (os.geteuid(), os.getegid())
+        make(entry, path, content(entry.digest) if entry.type is EntryType.FILE else b"")
+        if entry.hardlink_group:
+            made[entry.hardlink_group] = path
+        progress.advance(entry.size, 1)
+    # What is made in a directory changes its time, and a directory may not be writable in the end.
+    for entry in reversed(entries):
+        if entry.type is EntryType.DIRECTORY:
+            finish(entry, root + b"/" + entry.path if entry.path else root)
+    files = [entry for entry in entries if entry.type is EntryType.FILE]
+    note = f"left out without root: owners or devices of {skipped} entries"
+    size = sum(entry.size for entry in files)
+    return CheckoutResult(files=len(files), bytes=size, notes=(note,) if skipped else ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 
@@ -64,8 +63,8 @@ def test_what_verify_advises_heals(store, source, what):
     (line,) = store.verify().damaged
     advice = line.split("; ")[1]
     assert advice.endswith("put the tree again")
-    if found := re.match("remove (objects/[0-9a-f/]+) and ", advice):
-        (store.path / found[1]).unlink()
+    if advice.startswith("repair the store, then "):
+        store.verify(repair=True)
     store.put_directory(source)
     assert store.verify().damaged == ()
 

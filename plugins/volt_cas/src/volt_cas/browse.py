@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from typing import BinaryIO
 
 from volt_cas import below
 from volt_cas.hardlinks import check_groups
@@ -92,7 +94,7 @@ def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool)
     path = path.strip(b"/")
     if path:
         node = find_node(layout, tree.digest, path)
-        yield _entry(path, node, groups)
+        yield entry_of(path, node, groups)
         if not isinstance(node, DirectoryEntry):
             return
         below_digest = node.digest
@@ -102,14 +104,27 @@ def list_entries(layout: Layout, digest: bytes, path: bytes, *, recursive: bool)
     if recursive:
         for found, node in walk_nodes(layout, below_digest):
             full = below.join(path, found)
-            yield _entry(full, node, groups)
+            yield entry_of(full, node, groups)
     else:
         for node in read_directory(layout, below_digest).entries:
-            yield _entry(below.join(path, node.name), node, groups)
+            yield entry_of(below.join(path, node.name), node, groups)
 
 
 def read_file(layout: Layout, digest: bytes, path: bytes) -> bytes:
     """Return the content of a file; symlinks are followed as if the tree were the whole world."""
+    with open_file(layout, digest, path) as file:
+        return file.read()
+
+
+def open_file(layout: Layout, digest: bytes, path: bytes) -> BinaryIO:
+    """Return a stream of the content of a file, found as :func:`read_file` does; the caller closes it."""
+    node = _find_file(layout, digest, path)
+    if not node.size:
+        return io.BytesIO()
+    return open(open_object(layout, node.digest, node.size), "rb")
+
+
+def _find_file(layout: Layout, digest: bytes, path: bytes) -> FileEntry:
     root = read_directory(layout, read_tree(layout, digest).digest)
     pending = _parts(path)
     folders: list[DirectoryRecord] = [root]
@@ -131,17 +146,10 @@ def read_file(layout: Layout, digest: bytes, path: bytes) -> bytes:
                     folders = folders[:1]
                 pending = _parts(node.target) + pending
             case FileEntry() if not pending:
-                return _content(layout, node)
+                return node
             case _:
                 raise _no_such(path)
     raise NotFoundError(f"{_shown(path)} is a directory")
-
-
-def _content(layout: Layout, node: FileEntry) -> bytes:
-    if not node.size:
-        return b""
-    with open(open_object(layout, node.digest, node.size), "rb") as file:
-        return file.read()
 
 
 def _parts(path: bytes) -> list[bytes]:
@@ -166,7 +174,8 @@ def _child(record: DirectoryRecord, name: bytes) -> Node | None:
     return next((node for node in record.entries if node.name == name), None)
 
 
-def _entry(path: bytes, node: Node, groups: dict[bytes, int]) -> Entry:
+def entry_of(path: bytes, node: Node, groups: Mapping[bytes, int]) -> Entry:
+    """Return an entry of a record as the contract has it; `groups` are the tree's hard-link groups."""
     metadata = node.metadata
     return Entry(
         path=path,
@@ -185,7 +194,7 @@ def _entry(path: bytes, node: Node, groups: dict[bytes, int]) -> Entry:
 
 
 def _root_entry(metadata: Metadata, digest: bytes) -> Entry:
-    return _entry(b"", DirectoryEntry(b"", metadata, digest), {})
+    return entry_of(b"", DirectoryEntry(b"", metadata, digest), {})
 
 
 def _no_such(path: bytes) -> NotFoundError:

@@ -32,7 +32,7 @@ from volt_cas.staging import open_staging
 from volt_cas.variants import Linker
 from volt_core import fs
 from volt_core.contracts import CheckoutMode, CheckoutResult, Progress
-from volt_core.errors import AlreadyExists, NotFoundError
+from volt_core.errors import AlreadyExists, NotFoundError, StoreError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409
@@ -50,7 +50,9 @@ def check_out(
         if mode is CheckoutMode.LINK:
             with open_staging(layout) as staging:
                 return Checkout(layout, progress, staging=staging).run(digest, destination)
-        return Checkout(layout, progress, reflink=mode is CheckoutMode.AUTO).run(digest, destination)
+        reflink = mode in (CheckoutMode.AUTO, CheckoutMode.REFLINK)
+        checkout = Checkout(layout, progress, reflink=reflink, insist=mode is CheckoutMode.REFLINK)
+        return checkout.run(digest, destination)
 
 
 @contextlib.contextmanager
@@ -100,14 +102,24 @@ class _Frame(msgspec.Struct):
 
 
 class Checkout:
-    """One run. With `staging` it makes hard links, with `reflink` it tries those, else it copies."""
+    """One run. With `staging` it makes hard links, with `reflink` it tries those, else it copies.
+
+    With `insist` a file that cannot be reflinked is an error.
+    """
 
     def __init__(
-        self, layout: Layout, progress: Progress, *, reflink: bool = False, staging: Path | None = None
+        self,
+        layout: Layout,
+        progress: Progress,
+        *,
+        reflink: bool = False,
+        insist: bool = False,
+        staging: Path | None = None,
     ) -> None:
         self._layout = layout
         self._progress = progress
         self._reflink = reflink
+        self._insist = insist
         self._applier = Applier()
         self._linker = Linker(layout, staging, self._applier) if staging else None
         self._groups: dict[bytes, int] = {}
@@ -227,6 +239,11 @@ class Checkout:
         except OSError as error:
             if error.errno not in _NO_REFLINK:
                 raise
+            if self._insist:
+                raise StoreError(
+                    f"Cannot reflink: the file system here {_why_no_reflink(error)}",
+                    hint="Use --copy, or leave out --reflink: then it is a copy where it must be.",
+                ) from error
             self._reflink = False  # it will not work for the next one either
             return False
         self._reflinked += 1
@@ -256,3 +273,7 @@ class Checkout:
             os.link(source, name, src_dir_fd=descriptor, dst_dir_fd=folder, follow_symlinks=False)
         finally:
             os.close(descriptor)
+
+
+def _why_no_reflink(error: OSError) -> str:
+    return "is not the store's" if error.errno == errno.EXDEV else "cannot share blocks between files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
@@ -22,14 +23,17 @@ from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError, StoreErro
 _CACHE_AGE = 30 * 86400.0
 
 
-def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float) -> GcReport:
+def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float, keep_last: int = 0) -> GcReport:
     """Remove what no ref reaches; `grace` in seconds protects what was put or linked a short time ago.
+
+    Of what each ref pointed at before, the newest `keep_last` trees stay too.
 
     Raises and removes nothing if a ref or a referenced record is damaged: what it reaches is unknown then.
     """
     with layout.exclusive():
         run = _Collection(layout, time.time() - grace)
         run.mark(refs)
+        run.mark_former(refs, keep_last)
         run.choose()
         if not dry_run:
             _clean(layout, refs)
@@ -86,6 +90,15 @@ class _Collection:
                         self._mark_tree(digest)
                         self._young += 1
 
+    def mark_former(self, refs: Refs, count: int) -> None:
+        """Find what the newest former trees of each ref reach; of one that is damaged already, what can be found."""
+        for ref in refs.list() if count else ():
+            former = dict.fromkeys(change.digest for change in reversed(refs.log(ref.name)) if change.digest)
+            former.pop(ref.digest, None)
+            for digest in itertools.islice(former, count):
+                with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+                    self._mark_tree(digest_bytes(digest))
+
     def _mark_tree(self, digest: bytes) -> None:
         pending = [digest]
         while pending:
@@ -127,6 +140,11 @@ class _Collection:
             if digest not in self._objects:
                 info = entry.stat(follow_symlinks=False)
                 self._doom("object", digest_text(digest), entry.path, info, info.st_ctime, "no ref reaches it")
+
+        if self._layout.quarantine.is_dir():
+            for entry in os.scandir(self._layout.quarantine):
+                info = entry.stat(follow_symlinks=False)
+                self._doom("object", f"quarantine/{entry.name}", entry.path, info, info.st_ctime, "it is damaged")
 
     def sweep(self) -> None:
         """Remove users before what they use, so that an interrupted run leaves no tree with holes."""

@@ -64,6 +64,7 @@ class Layout:
         self.links = path / "links"
         self.cache = path / "cache"
         self.tmp = path / "tmp"
+        self.quarantine = path / "quarantine"
         self.lock_file = path / "lock"
         self.refs_lock_file = path / "refs.lock"
         self._format_file = path / "format.json"

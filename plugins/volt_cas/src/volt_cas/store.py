@@ -21,8 +21,10 @@ from volt_cas.refs import Refs
 from volt_cas.writer import Writer, open_writer
 from volt_core.contracts import (
     SILENT,
+    Change,
     CheckoutMode,
     CheckoutResult,
+    ContentSource,
     Entry,
     GcReport,
     MtimePolicy,
@@ -30,6 +32,7 @@ from volt_core.contracts import (
     PutResult,
     Ref,
     RefChange,
+    Space,
     Store,
     Usage,
     VerifyReport,
@@ -136,6 +139,16 @@ class CasStore(BundlesOfCas, Store):
         with explained(f"Cannot read from {digest}", self.path):
             return browse.read_file(self._layout, digest_bytes(digest), path)
 
+    def open_file(self, digest: str, path: bytes) -> BinaryIO:
+        with explained(f"Cannot read from {digest}", self.path):
+            return browse.open_file(self._layout, digest_bytes(digest), path)
+
+    def diff(self, before: str, after: str) -> Iterator[Change]:
+        from volt_cas.compare import diff
+
+        with explained(f"Cannot compare {before} with {after}", self.path):
+            yield from diff(self._layout, digest_bytes(before), digest_bytes(after))
+
     def set_ref(self, ref: Ref) -> None:
         check_ref(ref.name)
         with self._reading(ref.digest), explained(f"Cannot set ref '{ref.name}'", self.path):
@@ -160,15 +173,19 @@ class CasStore(BundlesOfCas, Store):
         with explained(f"Cannot read ref '{name}'", self.path):
             return self._refs.log(name)
 
-    def verify(self, *, progress: Progress = SILENT) -> VerifyReport:
+    def verify(
+        self, *, repair: bool = False, sources: Sequence[ContentSource] = (), progress: Progress = SILENT
+    ) -> VerifyReport:
         from volt_cas.verify import verify
 
         if not self._layout.exists():
             return VerifyReport(objects=0, bytes=0, trees=0)
-        with explained("Cannot verify the store", self.path), self._layout.shared():
-            return verify(self._layout, self._refs, progress)
+        with explained("Cannot verify the store", self.path):
+            if repair:
+                self._layout.prepare()
+            return verify(self._layout, self._refs, progress, repair=repair, sources=sources)
 
-    def gc(self, *, dry_run: bool = False, grace: float = 3600.0) -> GcReport:
+    def gc(self, *, dry_run: bool = False, grace: float = 3600.0, keep_last: int = 0) -> GcReport:
         from volt_cas.gc import collect
 
         if not self._layout.exists():
@@ -176,7 +193,7 @@ class CasStore(BundlesOfCas, Store):
         with explained("Cannot collect garbage", self.path):
             if not dry_run:
                 self._layout.prepare()
-            return collect(self._layout, self._refs, dry_run=dry_run, grace=grace)
+            return collect(self._layout, self._refs, dry_run=dry_run, grace=grace, keep_last=keep_last)
 
     def usage(self) -> Usage:
         from volt_cas.usage import usage
@@ -186,6 +203,15 @@ class CasStore(BundlesOfCas, Store):
             if self._layout.exists():
                 stack.enter_context(self._layout.shared())
             return usage(self._layout, self._refs)
+
+    def space(self) -> Space:
+        from volt_cas.space import space
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(explained("Cannot measure the store", self.path))
+            if self._layout.exists():
+                stack.enter_context(self._layout.shared())
+            return space(self._layout, self._refs)
 
     @contextlib.contextmanager
     def _writing(self, ref: Ref | None, act: str) -> Iterator[Writer]:

@@ -52,6 +52,7 @@ class Writer:
         self._known: set[bytes] = set()
         self._known_trees: set[bytes] = set()
         self._replace: set[bytes] = set()
+        self._distrusted: set[bytes] = set()
         self.new_objects = 0
         self.new_bytes = 0
 
@@ -67,6 +68,8 @@ class Writer:
         """
         if size == 0 or digest in self._known:
             return True
+        if digest in self._distrusted:
+            return False
         try:
             found = os.stat("objects/" + fan_out(digest), dir_fd=self.store_fd, follow_symlinks=False).st_size
         except FileNotFoundError:
@@ -76,6 +79,11 @@ class Writer:
             return False
         self._known.add(digest)
         return True
+
+    def distrust(self, digest: bytes) -> None:
+        """Take a stored object for missing, whatever its size: what is added now replaces it."""
+        self._distrusted.add(digest)
+        self._replace.add(digest)
 
     def add(self, data: bytes, metadata: Metadata) -> bytes:
         """Stage content that is in memory unless it is there; return its digest. The inode gets `metadata`."""
@@ -240,6 +248,10 @@ class ObjectStream:
             self._hash.update(zeros if part == len(zeros) else zeros[:part])
             left -= part
         self._size += size
+
+    def is_(self, digest: bytes, size: int) -> bool:
+        """Tell whether what came so far has this digest and this size."""
+        return self._size == size and self._hash.digest() == digest
 
     def finish(self, metadata: Metadata) -> tuple[bytes, int]:
         """Stage the content unless it is there; return digest and size."""

@@ -1,0 +1,104 @@
+"""Where a repair finds good copies: another store, or any directory, a former checkout for example."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from volt_cas import below
+from volt_cas.layout import Layout, digest_bytes, digest_text
+from volt_core import native
+from volt_core.contracts import ContentSource
+from volt_core.errors import NotFoundError
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PLACES = (".", "cas", "lib/cas")
+
+
+def open_source(path: Path) -> ContentSource:
+    """Return the source at `path`: a store, an instance that has one, or a directory of files.
+
+    Raises :class:`NotFoundError`.
+    """
+    if not path.is_dir():
+        raise NotFoundError(
+            f"Cannot repair from '{path}': it is neither a store nor a directory",
+            hint="Give a directory that holds good copies of the files, or another store.",
+        )
+    for place in _PLACES:
+        layout = Layout(path / place)
+        if layout.exists():
+            return StoreSource(layout)
+    return DirectorySource(path)
+
+
+class StoreSource:
+    """The objects and records of another store."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.name = f"store '{layout.path}'"
+        self._layout = layout
+
+    def find_object(self, digest: str, size: int) -> BinaryIO | None:
+        """Return the object if it is there and has the size."""
+        return _open(self._layout.object_path(digest_bytes(digest)), size)
+
+    def find_record(self, digest: str) -> bytes | None:
+        """Return the record if it is there."""
+        try:
+            return self._layout.tree_path(digest_bytes(digest)).read_bytes()
+        except OSError:
+            return None
+
+
+class DirectorySource:
+    """The files below a directory; those of a wanted size are hashed, once."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"directory '{path}'"
+        self._path = path
+        self._sizes: dict[int, list[bytes]] | None = None
+        self._found: dict[str, bytes] = {}
+
+    def find_object(self, digest: str, size: int) -> BinaryIO | None:
+        """Return a file that has this content."""
+        for path in self._of_size(size):
+            stream = _open(path, size)
+            if stream:
+                with stream:
+                    found, _ = native.hash_file(stream.fileno())
+                self._found[digest_text(found)] = path
+        good = self._found.get(digest)
+        return _open(good, size) if good else None
+
+    def find_record(self, digest: str) -> bytes | None:
+        """Return None: a directory has no records."""
+        return None
+
+    def _of_size(self, size: int) -> list[bytes]:
+        """Return the files of this size that were not hashed yet."""
+        if self._sizes is None:
+            self._sizes = {}
+            root = os.open(self._path, below.FOLDER & ~os.O_NOFOLLOW)
+            try:
+                for item in native.walk(root):
+                    if stat.S_ISREG(item.mode):
+                        path = below.join(os.fsencode(self._path), item.path)
+                        self._sizes.setdefault(item.size, []).append(path)
+            finally:
+                os.close(root)
+        return self._sizes.pop(size, [])
+
+
+def _open(path: Path | bytes, size: int) -> BinaryIO | None:
+    try:
+        descriptor = os.open(path, _FILE)
+    except OSError:
+        return None
+    info = os.fstat(descriptor)
+    if info.st_size != size or not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        return None
+    return open(descriptor, "rb")
