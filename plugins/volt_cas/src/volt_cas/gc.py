@@ -19,8 +19,12 @@ from volt_cas.refs import Refs
 from volt_core import fs, native
 from volt_core.contracts import GcReport
 from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError, StoreError
+from volt_core.names import DIGEST_PREFIX, USE_PREFIX
 
 _CACHE_AGE = 30 * 86400.0
+_MOUNTS = f"{USE_PREFIX}mount/"
+_MOUNTING = 60 * 10**9
+"""Nanoseconds that a mount may take, from its ref to the mount table."""
 
 
 def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float, keep_last: int = 0) -> GcReport:
@@ -37,7 +41,7 @@ def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float, keep_las
         run.choose()
         if not dry_run:
             _clean(layout, refs)
-            run.sweep()
+            run.sweep(refs)
         return run.report(dry_run=dry_run)
 
 
@@ -60,6 +64,7 @@ class _Collection:
         self._trees: set[bytes] = set()
         self._objects: set[bytes] = set()
         self._roots: set[bytes] = set()
+        self._doomed_refs: list[str] = []
         self._doomed_links: list[Path] = []
         self._doomed_files: list[str] = []
         self._removed: list[str] = []
@@ -69,9 +74,16 @@ class _Collection:
 
     def mark(self, refs: Refs) -> None:
         """Find what refs reach, and what trees reach that are young, for they may be about to get a ref."""
+        mounted = None
         for ref in refs.read_all():
             if isinstance(ref, StateError):
                 raise ref
+            if ref.name.startswith(_MOUNTS) and time.time_ns() - ref.updated > _MOUNTING:
+                mounted = mounted_links() if mounted is None else mounted
+                if ref.digest.removeprefix(DIGEST_PREFIX) not in mounted:
+                    self._doomed_refs.append(ref.name)
+                    self._removed.append(f"ref {ref.name}: its tree is mounted nowhere")
+                    continue
             digest = digest_bytes(ref.digest)
             self._roots.add(digest)
             try:
@@ -146,8 +158,10 @@ class _Collection:
                 info = entry.stat(follow_symlinks=False)
                 self._doom("object", f"quarantine/{entry.name}", entry.path, info, info.st_ctime, "it is damaged")
 
-    def sweep(self) -> None:
+    def sweep(self, refs: Refs) -> None:
         """Remove users before what they use, so that an interrupted run leaves no tree with holes."""
+        for name in self._doomed_refs:
+            refs.delete(name)
         for path in self._doomed_links:
             # Renamed first: an interrupted removal must not leave a part of a tree under its name.
             doomed = self._layout.tmp / f"doomed-{path.name}"

@@ -33,3 +33,9 @@ def file_system(path: Path) -> str:
 
 def _unescaped(path: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)
+
+
+def is_mount_point(path: Path) -> bool:
+    """Tell whether something is mounted at this real path, as this process sees it."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return any(_unescaped(line.split()[4]) == os.fsencode(path) for line in lines)

@@ -23,9 +23,10 @@ from volt_cas.objects import read_record
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, Record, TreeRecord
 from volt_cas.refs import Refs
 from volt_cas.sparse import PIECE
+from volt_cas.staging import open_staging
 from volt_cas.verify import Verification
 from volt_cas.writer import Writer
-from volt_core import fs, native
+from volt_core import native
 from volt_core.contracts import ContentSource, Progress, Ref
 from volt_core.errors import Locked, StateError, StoreError
 
@@ -238,17 +239,17 @@ def make_links_anew(layout: Layout, refs: Refs, found: Verification) -> None:
 
 def _make_anew(layout: Layout, digest: bytes, found: Verification, *, is_wanted: bool) -> bool:
     path = layout.link_path(digest)
-    doomed = layout.tmp / f"doomed-{path.name}"
-    os.rename(path, doomed)
-    fs.remove_tree(doomed)
-    what = "removed: it is made again on its next use"
-    if is_wanted:
-        try:
-            linked_tree(layout, digest)
-        except StoreError as error:
-            found.bad_links[digest] = f"removed; it cannot be made again: {error.brief}"
-            return False
-        what = "made anew"
+    with open_staging(layout) as staging:
+        os.rename(path, staging / "old")
+        if is_wanted:
+            try:
+                linked_tree(layout, digest)
+            except StoreError as error:
+                # Some of it is better than nothing: what starts from it may never read what is damaged.
+                os.rename(staging / "old", path)
+                found.bad_links[digest] += f"; it cannot be made anew: {error.brief}"
+                return False
+    what = "made anew" if is_wanted else "removed: it is made again on its next use"
     found.repaired.append(f"linked tree {digest.hex()}: {what}")
     return True
 

@@ -12,11 +12,20 @@ _M = "volt_cas.commands"
 TABLE: Final = {
     "build": Entry(f"{_M}.content:build", "Store a directory as a tree."),
     "checkout": Entry(f"{_M}.content:checkout", "Make a stored tree on disk."),
+    "ls": Entry(f"{_M}.look:list_", "List what a stored tree holds."),
+    "show": Entry(f"{_M}.look:show", "Print a ref, a tree or an entry as JSON."),
+    "cat": Entry(f"{_M}.look:cat", "Write the content of a file to stdout."),
+    "diff": Entry(f"{_M}.diff:diff", "Show what differs between two trees."),
+    "mount": Entry(f"{_M}.mount:mount", "Mount a stored tree read-only."),
+    "umount": Entry(f"{_M}.mount:umount", "Unmount it."),
+    "tag": Entry(f"{_M}.names:tag", "Give a tree one more name."),
+    "rm": Entry(f"{_M}.names:rm", "Drop names of trees."),
+    "log": Entry(f"{_M}.names:log", "Show the values that a ref has had."),
+    "undo": Entry(f"{_M}.names:undo", "Set a ref to its previous value."),
     "status": Entry(f"{_M}.care:status", "Show what the store holds."),
+    "df": Entry(f"{_M}.care:df", "Show the room that the store takes."),
     "verify": Entry(f"{_M}.care:verify", "Read everything and compare it with its digest."),
     "gc": Entry(f"{_M}.care:gc", "Remove what no ref reaches."),
-    "ls": Entry(f"{_M}.look:list_", "List what a stored tree holds."),
-    "log": Entry(f"{_M}.names:log", "Show the former values of a ref."),
 }
 
 app = new_app(cls=group_of(TABLE), help="Work with the content-addressed store.")

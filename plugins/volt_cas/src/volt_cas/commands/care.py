@@ -1,20 +1,22 @@
-"""``volt cas status``, ``verify`` and ``gc``: what the store holds, and keeping it sound and small."""
+"""``volt cas status``, ``verify``, ``gc`` and ``df``: what the store holds, and keeping it sound and small."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from volt_cas.commands.words import DIGEST_SHOWN
+from volt_cas.sources import open_source
 from volt_core.cli.exits import leave
-from volt_core.cli.messages import say
-from volt_core.cli.options import seconds
+from volt_core.cli.messages import say, warn
+from volt_core.cli.options import seconds, some_path
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, moment, print_json, print_table, size
 from volt_core.cli.session import volt_of
-from volt_core.errors import StoreError
+from volt_core.errors import Locked, StateError, StoreError, UsageError
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> None:
@@ -40,22 +42,40 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
         print_table(("REF", "DIGEST", "UPDATED"), [(r.name, r.digest[:DIGEST_SHOWN], moment(r.updated)) for r in refs])
 
 
-def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Read everything and compare it with its digest; ends with 6 if something is damaged."""
+def verify(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Replace what is damaged by good copies.")] = False,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="PATH", help="Where good copies are: a directory, a store.", parser=some_path),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read everything and compare it with its digest; ends with 6 if something is damaged.
+
+    With --repair good copies are taken from the store itself and from each --from: any directory with the files (a
+    former checkout), or another store. What has no good copy is moved to quarantine; putting the tree again brings it.
+    """
+    if sources and not repair:
+        raise UsageError("--from is about a repair", hint="Add --repair.")
     store = volt_of(ctx).store
     begun = time.monotonic()
+    opened = [open_source(path) for path in sources or ()]
     with shown_progress() as progress:
-        report = store.verify(progress=progress)
+        report = store.verify(repair=repair, sources=opened, progress=progress)
     if as_json:
         print_json("cas-verify", report)
     else:
-        for line in report.damaged:
+        for line in (*report.repaired, *report.damaged):
             print(line)
+        repaired = f", {len(report.repaired)} repaired" if report.repaired else ""
         say(
             f"{report.objects} objects, {size(report.bytes)}, {report.trees} tree records: "
-            f"{len(report.damaged) or 'nothing'} damaged ({time.monotonic() - begun:.1f} s)"
+            f"{len(report.damaged) or 'nothing'} damaged{repaired} ({time.monotonic() - begun:.1f} s)"
         )
     if report.damaged:
+        if not repair:
+            say("Hint: 'volt cas verify --repair --from PATH' takes good copies from a directory or another store.")
         leave(StoreError.exit_code)
 
 
@@ -68,12 +88,18 @@ def gc(
         float | None,
         typer.Option("--grace", metavar="SECONDS", parser=seconds, help="Keep what is younger; else as configured."),
     ] = None,
+    keep_last: Annotated[
+        int, typer.Option("--keep-last", metavar="N", min=0, help="Keep the N last former trees of each ref, for undo.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what no ref reaches."""
+    """Remove what no ref reaches.
+
+    What refs pointed at before goes as well, unless --keep-last spares it: 'volt cas undo' needs it.
+    """
     volt = volt_of(ctx, gc_grace=grace)
     grace = volt.config.values.gc_grace
-    report = volt.store.gc(dry_run=dry_run, grace=grace)
+    report = volt.store.gc(dry_run=dry_run, grace=grace, keep_last=keep_last)
     if as_json:
         print_json("cas-gc", report)
         return
@@ -86,3 +112,36 @@ def gc(
         f"{report.trees} tree records: {size(report.bytes)}"
         + (f"; kept {report.kept_young} that are younger than {grace:g} s" if report.kept_young else "")
     )
+
+
+def df(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Show the room that the store takes, what gc would free, and what each ref adds."""
+    volt = volt_of(ctx)
+    space = volt.store.space()
+    try:
+        garbage = volt.store.gc(dry_run=True, grace=volt.config.values.gc_grace)
+    except (Locked, StateError, StoreError) as error:
+        warn(f"what gc would free is not known: {error.brief}, showing the rest")
+        garbage = None
+    if as_json:
+        print_json("cas-df", {"space": space, "gc": garbage and {"bytes": garbage.bytes, "objects": garbage.objects}})
+        return
+    rows = [
+        ("file system", size(space.total_bytes)),
+        ("free", size(space.free_bytes)),
+        ("taken by the store, in whole blocks", size(space.allocated_bytes)),
+        ("gc would free", size(garbage.bytes) if garbage else "-"),
+    ]
+    print_table(("WHAT", "SIZE"), rows)
+    if space.refs:
+        print()
+        shares = [
+            (
+                it.name,
+                size(it.bytes),
+                size(it.unique_bytes),
+                f"{1 - it.unique_bytes / it.bytes:.0%}" if it.bytes else "-",
+            )
+            for it in space.refs
+        ]
+        print_table(("REF", "CONTENT", "ITS OWN", "SHARED"), shares)

@@ -32,9 +32,19 @@ def build(
         MtimePolicy | None,
         typer.Option("--mtime", help="Keep modification times, or set all to 0; else as configured."),
     ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Link the files in, do not copy them: nobody may write to DIR from then on."),
+    ] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read files that look unchanged, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Store a directory as a tree and print its digest."""
+    """Store a directory as a tree and print its digest.
+
+    With --adopt the files of DIR become the store's own, by hard links: whoever writes to one of them damages the
+    store, so it is for trees that were made to be stored; remove DIR afterwards. What cannot be linked is copied, with
+    a note: files on another file system, of another owner, with several names, or open for writing.
+    """
     if ref:
         check_own_ref(ref)
     volt = volt_of(ctx, mtime=mtime)
@@ -45,6 +55,8 @@ def build(
             exclude=exclude or (),
             one_file_system=one_file_system,
             mtime=MtimePolicy(volt.config.values.mtime),
+            adopt=adopt,
+            rehash=rehash,
             progress=progress,
         )
     say_notes(result.notes)
@@ -64,16 +76,23 @@ def checkout(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="New or empty directory.", show_default=False, parser=some_path)
     ],
+    reflink: Annotated[bool, typer.Option("--reflink", help="Share blocks, or fail: never copy.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy even where blocks could be shared.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard links into the store: never write to them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a stored tree on disk, by reflink where the file system can, else by copy."""
-    if copy and link:
-        raise UsageError("--copy and --link contradict each other", hint="Choose one.")
+    chosen = [
+        mode
+        for mode, given in ((CheckoutMode.REFLINK, reflink), (CheckoutMode.COPY, copy), (CheckoutMode.LINK, link))
+        if given
+    ]
+    if len(chosen) > 1:
+        first, second = chosen[:2]
+        raise UsageError(f"--{first} and --{second} contradict each other", hint="Choose one.")
     if link:
         warn("the files are links into the store: whoever writes to them damages it, treat them as read-only")
-    mode = CheckoutMode.LINK if link else CheckoutMode.COPY if copy else CheckoutMode.AUTO
+    mode = chosen[0] if chosen else CheckoutMode.AUTO
     store = volt_of(ctx).store
     digest = find_digest(store, name)
     with shown_progress() as progress:
