@@ -11,6 +11,8 @@ import pytest
 
 from volt_cas.store import CasStore
 from volt_core import fs, native
+from volt_core.cli.exits import run_app
+from volt_core.contracts import Ref
 from volt_core.testing import host
 from volt_core.testing.trees import awkward_tree
 
@@ -93,3 +95,40 @@ def left_over() -> Callable[[CasStore], list[str]]:
         return [*found, *(objects - wanted), *store.gc(dry_run=True, grace=0).removed]
 
     return look
+
+
+@pytest.fixture
+def call(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[str, str]]:
+    """Run a command of volt in this process, on the store of the fixture ``shop``; returns stdout and stderr."""
+
+    def run_it(*words: object, ok: int = 0) -> tuple[str, str]:
+        capfdbinary.readouterr()
+        status = run_app(["--root", str(tmp_path / "root"), "cas", *map(str, words)])
+        out, err = (part.decode() for part in capfdbinary.readouterr())
+        assert status == ok, err
+        assert "Traceback" not in err
+        return out, err
+
+    return run_it
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> CasStore:
+    """The store of the instance that ``call`` works on."""
+    return CasStore(tmp_path / "root" / "lib" / "cas")
+
+
+@pytest.fixture
+def grow(shop: CasStore, tmp_path: Path) -> Callable[..., str]:
+    """Put a tree with one file, ``sub/file``, under a name; returns the digest of the tree."""
+
+    def put(content: str, name: str = "", **more: str) -> str:
+        top = tmp_path / "grown"
+        (top / "sub").mkdir(parents=True, exist_ok=True)
+        (top / "sub/file").write_text(content)
+        for path in (top / "sub/file", top / "sub", top):
+            os.utime(path, ns=(10**18, 10**18))
+        ref = Ref(name=name, digest="", **more) if name else None  # type: ignore[arg-type]
+        return shop.put_directory(top, ref=ref).digest
+
+    return put

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from volt_cas.mounts import is_mount_point
+from volt_cas.mounts import root_at
 from volt_core.contracts import Ref, Store
 from volt_core.errors import AlreadyExists, ConflictError, NotFoundError, StoreError, VoltError
-from volt_core.names import USE_PREFIX
+from volt_core.names import DIGEST_PREFIX, USE_PREFIX
 
 MOUNT_PREFIX = f"{USE_PREFIX}mount/"
 # The numbers are the same on all architectures.
@@ -55,7 +55,8 @@ def mount_tree(store: Store, digest: str, directory: Path) -> Mounted:
     if not where.is_dir():
         raise NotFoundError(f"Cannot mount at '{directory}': it is no directory", hint="Make it first.")
     ref = Ref(name=ref_of(where), digest=digest, kind="mount", meta={"path": _as_text(where)})
-    if store.find_ref(ref.name) and is_mount_point(where):
+    before = store.find_ref(ref.name)
+    if before is not None and _is_mounted(before, where):
         raise AlreadyExists(f"A tree is mounted at '{where}' already", hint=f"volt cas umount {where}")
     store.set_ref(ref)  # before anything uses the tree, so that gc keeps it
     try:
@@ -75,7 +76,7 @@ def unmount_tree(store: Store, directory: Path) -> Mounted:
         raise NotFoundError(
             f"No tree of the store is mounted at '{directory}'", hint="'volt cas status' lists the refs use/mount/…"
         )
-    if is_mount_point(where) and ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(where), _NO_FOLLOW) != 0:
+    if _is_mounted(ref, where) and ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(where), _NO_FOLLOW) != 0:
         number = ctypes.get_errno()
         if number == errno.EBUSY:
             raise ConflictError(f"Cannot unmount '{where}': it is in use", hint="Leave it, with shells too.")
@@ -87,6 +88,11 @@ def unmount_tree(store: Store, directory: Path) -> Mounted:
 def ref_of(where: Path) -> str:
     """Return the name of the ref of what is mounted at this real path."""
     return MOUNT_PREFIX + hashlib.sha256(os.fsencode(where)).hexdigest()[:16]
+
+
+def _is_mounted(ref: Ref, where: Path) -> bool:
+    """Tell whether the tree of the ref is there, and not what somebody has mounted in its place."""
+    return ref.digest.removeprefix(DIGEST_PREFIX).encode() in root_at(where)
 
 
 def _check_root(act: str) -> None:

@@ -35,7 +35,11 @@ def _unescaped(path: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)
 
 
-def is_mount_point(path: Path) -> bool:
-    """Tell whether something is mounted at this real path, as this process sees it."""
-    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    return any(_unescaped(line.split()[4]) == os.fsencode(path) for line in lines)
+def root_at(path: Path) -> bytes:
+    """Return what of its file system is mounted at this real path, on top; empty if it is no mount point."""
+    found = b""
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split()
+        if _unescaped(fields[4]) == os.fsencode(path):
+            found = _unescaped(fields[3])
+    return found
