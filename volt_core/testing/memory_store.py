@@ -6,15 +6,12 @@ On disk are only the linked trees, as copies: nothing else can be shared with a 
 
 from __future__ import annotations
 
-import hashlib
 import io
-import itertools
 import os
 import tarfile
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -36,24 +33,27 @@ from volt_core.contracts import (
     PutResult,
     Ref,
     RefChange,
-    RefSpace,
     Space,
     Store,
     Usage,
     VerifyReport,
 )
-from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound, StoreError
+from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound
 from volt_core.names import DIGEST_PREFIX, check_ref, shown
 from volt_core.testing import memory_tar, memory_tree
 from volt_core.testing.memory_bundle import MemoryBundles
 from volt_core.testing.tree_diff import compare
-
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-
-
-def digest_of(data: bytes) -> str:
-    """Return the address of these bytes."""
-    return DIGEST_PREFIX + hashlib.sha256(data).hexdigest()
+from volt_core.testing.whole_trees import (
+    check_mode,
+    decode_tree,
+    digest_of,
+    encode_tree,
+    former,
+    is_changed,
+    prepare,
+    put_result,
+    shares,
+)
 
 
 class _Content:
@@ -118,8 +118,7 @@ class MemoryStore(MemoryBundles, Store):
         mode: CheckoutMode = CheckoutMode.AUTO,
         progress: Progress = SILENT,
     ) -> CheckoutResult:
-        if mode is CheckoutMode.REFLINK:
-            raise StoreError("Cannot reflink from memory", hint="Choose another mode.")
+        check_mode(mode)
         entries = self._tree(digest)
         existed = destination.is_dir() and not destination.is_symlink()
         if os.path.lexists(destination) and not (existed and not any(destination.iterdir())):
@@ -176,7 +175,7 @@ class MemoryStore(MemoryBundles, Store):
             old = self._content.refs.get(ref.name)
             now = time.time_ns()
             self._content.refs[ref.name] = msgspec.structs.replace(ref, updated=now)
-            if old is None or (old.digest, old.kind, old.meta) != (ref.digest, ref.kind, ref.meta):
+            if is_changed(old, ref):
                 previous = old.digest if old else None
                 change = RefChange(time=now, digest=ref.digest, previous=previous, kind=ref.kind, meta=ref.meta)
                 self._log(ref.name, change)
@@ -249,10 +248,8 @@ class MemoryStore(MemoryBundles, Store):
         with self._content.lock:
             content = self._content
             kept = {ref.digest for ref in content.refs.values()}
-            for name, ref in content.refs.items() if keep_last else ():
-                former = dict.fromkeys(change.digest for change in reversed(content.logs[name]) if change.digest)
-                former.pop(ref.digest, None)
-                kept |= content.trees.keys() & set(itertools.islice(former, keep_last))
+            for name, ref in content.refs.items():
+                kept |= content.trees.keys() & former(content.logs[name], ref.digest, keep_last)
             kept |= {entry.digest for digest in tuple(kept) for entry in self._tree(digest) if entry.digest}
             idle = (content.objects.keys() | content.trees.keys()) - kept
             young = {digest for digest in idle if time.time() - content.born[digest] < grace}
@@ -293,27 +290,12 @@ class MemoryStore(MemoryBundles, Store):
 
     def space(self) -> Space:
         with self._content.lock:
-            objects = self._content.objects
-            reached = {
-                ref.name: {entry.digest for entry in self._tree(ref.digest) if entry.type is EntryType.FILE}
-                for ref in self.refs()
-            }
-            counts = Counter(digest for digests in reached.values() for digest in digests)
+            kept = (*self._content.objects.values(), *self._content.trees.values())
             return Space(
                 free_bytes=2**63 - 1,
                 total_bytes=2**63 - 1,
-                allocated_bytes=sum(map(len, (*objects.values(), *self._content.trees.values()))),
-                refs=tuple(
-                    RefSpace(
-                        name=ref.name,
-                        digest=ref.digest,
-                        bytes=sum(len(objects.get(digest, b"")) for digest in reached[ref.name]),
-                        unique_bytes=sum(
-                            len(objects.get(digest, b"")) for digest in reached[ref.name] if counts[digest] == 1
-                        ),
-                    )
-                    for ref in self.refs()
-                ),
+                allocated_bytes=sum(map(len, kept)),
+                refs=shares(self.refs(), self._tree),
             )
 
     def damage(self, digest: str) -> None:
@@ -335,18 +317,8 @@ class MemoryStore(MemoryBundles, Store):
     ) -> PutResult:
         if ref is not None:
             check_ref(ref.name)
-        progress.begin("store")
-        entries: list[Entry] = []
-        objects: dict[str, bytes] = {}
-        for entry, data in sorted(found, key=lambda pair: pair[0].path.split(b"/")):
-            if entry.type is EntryType.FILE:
-                entry = msgspec.structs.replace(entry, digest=digest_of(data), size=len(data))
-                objects[entry.digest] = data
-                progress.advance(len(data), 1)
-            if mtime is MtimePolicy.CLAMP:
-                entry = msgspec.structs.replace(entry, mtime_ns=0)
-            entries.append(entry)
-        record = _encode(entries)
+        entries, objects = prepare(found, mtime, progress)
+        record = encode_tree(entries)
         digest = digest_of(record)
         with self._content.lock:
             new = {address: data for address, data in objects.items() if address not in self._content.objects}
@@ -355,21 +327,13 @@ class MemoryStore(MemoryBundles, Store):
             self._content.born |= dict.fromkeys((digest, *objects), time.time())
             if ref is not None:
                 self.set_ref(msgspec.structs.replace(ref, digest=digest))
-        files = [entry for entry in entries if entry.type is EntryType.FILE]
-        return PutResult(
-            digest=digest,
-            files=len(files),
-            bytes=sum(entry.size for entry in files),
-            new_objects=len(new),
-            new_bytes=sum(map(len, new.values())),
-            notes=tuple(notes),
-        )
+        return put_result(digest, entries, new, notes)
 
     def _tree(self, digest: str) -> Sequence[Entry]:
         record = self._content.trees.get(digest)
         if record is None:
             raise ObjectMissing(f"The store has no tree {shown(digest)}")
-        return msgspec.msgpack.decode(record, type=list[Entry])
+        return decode_tree(record)
 
     def _object(self, digest: str) -> bytes:
         data = self._content.objects.get(digest)
