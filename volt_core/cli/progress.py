@@ -30,7 +30,9 @@ class _Notes:
 
 
 class _Bar(_Notes):
-    """Bytes, files, rate and time on one line."""
+    """Bytes, files, rate, time and, where the total is known, time left on one line."""
+
+    WATCHED = True
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars

@@ -36,7 +36,7 @@ from volt_core.contracts.compose import ComposeSection
 from volt_core.contracts.content import Aspect, Change, ChangeKind, ContentSource, RefSpace, Space
 from volt_core.contracts.entries import Entry, EntryType
 from volt_core.contracts.image import FetchedImage, ImageRequest, ImageSource
-from volt_core.contracts.progress import SILENT, NoProgress, Progress
+from volt_core.contracts.progress import SILENT, NoProgress, Progress, is_watched
 from volt_core.contracts.store import (
     CheckoutMode,
     CheckoutResult,
@@ -104,4 +104,5 @@ __all__ = [
     "Usage",
     "VerifyReport",
     "capabilities_of",
+    "is_watched",
 ]

@@ -18,6 +18,11 @@ class Progress(Protocol):
         """Something the user should read once, for example what was left out."""
 
 
+def is_watched(progress: Progress) -> bool:
+    """Tell whether a person is looking: then it is worth some work to know how much there is to do."""
+    return bool(getattr(progress, "WATCHED", False))
+
+
 class NoProgress:
     """A receiver that ignores everything."""
 

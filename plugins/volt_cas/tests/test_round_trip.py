@@ -28,7 +28,7 @@ from volt_core.testing.trees import awkward_tree, differences
 awkward_tree(Path("tree"))
 store = CasStore(Path("cas"))
 digest = store.put_directory(Path("tree")).digest
-for mode in CheckoutMode:
+for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
     result = store.checkout(digest, Path(mode), mode=mode)
     assert result.notes == (), result.notes
     ignored = {"hardlinks"} if mode is CheckoutMode.LINK else set()
@@ -124,7 +124,7 @@ store = CasStore(Path("cas"))
 with open("tree.tar", "rb") as stream:
     put = store.put_tar(stream)
 assert len(put.notes) == 1 and "2 device nodes" in put.notes[0], put.notes
-for mode in CheckoutMode:
+for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
     (note,) = store.checkout(put.digest, Path(mode), mode=mode).notes
     assert "2 device nodes" in note and "owners" in note and "security.capability" in note, note
     assert not Path(mode, "null").exists()

@@ -29,9 +29,10 @@ from volt_cas.record import (
 )
 from volt_cas.sparse import copy_content
 from volt_cas.staging import open_staging
+from volt_cas.usage import content_bytes
 from volt_cas.variants import Linker
 from volt_core import fs
-from volt_core.contracts import CheckoutMode, CheckoutResult, Progress
+from volt_core.contracts import CheckoutMode, CheckoutResult, Progress, is_watched
 from volt_core.errors import AlreadyExists, NotFoundError, StoreError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -134,7 +135,8 @@ class Checkout:
         """Fill the empty directory `destination`."""
         tree = read_tree(self._layout, digest)
         self._groups = read_groups(self._layout, tree)
-        self._progress.begin("Checking out")
+        total = content_bytes(self._layout, digest, {}) if is_watched(self._progress) else None
+        self._progress.begin("Checking out", total)
         self._root = os.open(destination, below.FOLDER)
         try:
             for name in (ACL_ACCESS, ACL_DEFAULT):  # a default ACL from above would reach everything made below
@@ -194,12 +196,12 @@ class Checkout:
         if isinstance(entry, FileEntry):
             self._files += 1
             self._bytes += entry.size
-            self._progress.advance(entry.size, 1)
         group = self._groups.get(below.join(path, entry.name), 0) if self._groups else 0
         # Another name in a linked checkout is one more link of a stored inode, which can have so many.
         is_linked = self._linker is not None and isinstance(entry, FileEntry) and entry.size > 0
         if group in self._first and not is_linked:
             self._link_to(self._first[group], folder, entry.name)
+            self._advance(entry)
             return
         made = True
         match entry:
@@ -217,19 +219,29 @@ class Checkout:
         if self._linker is not None and entry.size:
             self._linker.link(entry, folder)
             self._linked += 1
+            self._advance(entry)
             return
         target = os.open(entry.name, _CREATE, 0o600, dir_fd=folder)
         try:
             if entry.size:
                 source = open_object(self._layout, entry.digest, entry.size)
                 try:
-                    if not self._clone(source, target):
-                        copy_content(source, target, entry.size)
+                    if self._clone(source, target):
+                        self._advance(entry)
+                    else:
+                        copy_content(source, target, entry.size, self._progress.advance)
+                        self._progress.advance(0, 1)
                 finally:
                     os.close(source)
+            else:
+                self._advance(entry)
             self._applier.apply(target, self._applier.applicable(entry.metadata))
         finally:
             os.close(target)
+
+    def _advance(self, entry: Node) -> None:
+        if isinstance(entry, FileEntry):
+            self._progress.advance(entry.size, 1)
 
     def _clone(self, source: int, target: int) -> bool:
         if not self._reflink:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_core import native
 from volt_core.errors import NotFoundError
 
 STORE = "the store itself"
@@ -26,3 +28,16 @@ def open_source(source: Path) -> Iterator[int]:
         yield root
     finally:
         os.close(root)
+
+
+def bytes_below(source: Path, *, one_file_system: bool) -> int | None:
+    """Return what the files below a directory have, every name counted; None where that cannot be told now."""
+    try:
+        root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            walk = native.walk(root, one_file_system=one_file_system)
+            return sum(item.size for item in walk if stat.S_ISREG(item.mode))
+        finally:
+            os.close(root)
+    except OSError:
+        return None  # the scan will say what is wrong

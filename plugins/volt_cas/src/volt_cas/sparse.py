@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 PIECE = 1024 * 1024
 """Bytes that are in memory at a time."""
@@ -31,8 +31,9 @@ def write_sparse(descriptor: int, data: bytes, offset: int) -> None:
         _write_all(descriptor, view[start:], offset + start)
 
 
-def copy_content(source: int, target: int, size: int) -> None:
-    """Copy an object into a fresh file, with its holes."""
+def copy_content(source: int, target: int, size: int, advance: Callable[[int], None] | None = None) -> None:
+    """Copy an object into a fresh file, with its holes; `advance` is told of each piece of a large one."""
+    told = 0
     if size <= PIECE:
         write_sparse(target, os.read(source, size), 0)
     else:
@@ -41,7 +42,12 @@ def copy_content(source: int, target: int, size: int) -> None:
             while position < end and (data := os.pread(source, min(PIECE, end - position), position)):
                 _write_all(target, memoryview(data), position)
                 position += len(data)
+                if advance:
+                    advance(position - told)
+                    told = position
     os.ftruncate(target, size)
+    if advance:
+        advance(size - told)
 
 
 def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

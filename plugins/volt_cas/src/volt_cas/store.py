@@ -36,6 +36,7 @@ from volt_core.contracts import (
     Store,
     Usage,
     VerifyReport,
+    is_watched,
 )
 from volt_core.errors import ObjectMissing
 from volt_core.names import check_ref
@@ -64,9 +65,11 @@ class CasStore(BundlesOfCas, Store):
         progress: Progress = SILENT,
     ) -> PutResult:
         from volt_cas.scan import new_scan
+        from volt_cas.source import bytes_below
         from volt_cas.statcache import StatCache
 
-        progress.begin(f"Reading {source}")
+        total = bytes_below(source, one_file_system=one_file_system) if is_watched(progress) and not exclude else None
+        progress.begin(f"Reading {source}", total)
         with self._writing(ref, f"Cannot put '{source}'") as writer:
             cache = StatCache(self._layout, source, rehash=rehash)
             scan = new_scan(self._layout, writer, cache, exclude=exclude, mtime=mtime, adopt=adopt, progress=progress)

@@ -24,7 +24,7 @@ def usage(layout: Layout, refs: Refs) -> Usage:
     trees, tree_bytes = _count(layout.trees)
     named = list(refs.list())
     sizes: dict[bytes, int] = {}
-    referenced = sum(_content_bytes(layout, digest_bytes(ref.digest), sizes) for ref in named)
+    referenced = sum(content_bytes(layout, digest_bytes(ref.digest), sizes) for ref in named)
     return Usage(
         objects=objects,
         object_bytes=object_bytes,
@@ -44,7 +44,7 @@ def _count(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _content_bytes(layout: Layout, digest: bytes, sizes: dict[bytes, int]) -> int:
+def content_bytes(layout: Layout, digest: bytes, sizes: dict[bytes, int]) -> int:
     """Return what the files of a tree have; `sizes` has that of the directory records that were seen."""
     try:
         top = read_tree(layout, digest).digest
