@@ -38,7 +38,7 @@ def tmpfs(tmp_path):
 
 def everywhere(store, digest, folder):
     """Yield the tree checked out in each mode, from here and from an archive of it."""
-    for mode in CheckoutMode:
+    for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
         store.checkout(digest, folder / mode, mode=mode)
         yield mode, folder / mode
     archive = io.BytesIO()
@@ -144,7 +144,7 @@ def test_holes_are_holes_again_and_no_part_of_a_tree(store, tmp_path):
             os.utime(path, ns=(0, 7))
     digest = store.put_directory(tmp_path / "sparse").digest
     assert store.put_directory(tmp_path / "full").digest == digest
-    for mode in CheckoutMode:
+    for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
         store.checkout(digest, tmp_path / mode, mode=mode)
         assert (tmp_path / mode / "file").stat().st_blocks * 512 < 1 << 20
         assert differences(tmp_path / "sparse", tmp_path / mode) == []
