@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
 
 import pytest
 
+from volt_cas import verify
 from volt_cas.layout import fan_out
 from volt_cas.sources import DirectorySource, StoreSource, open_source
 from volt_cas.store import CasStore
-from volt_core import run
+from volt_core import native, run
 from volt_core.contracts import CheckoutMode, Ref
-from volt_core.errors import NotFoundError
+from volt_core.errors import NotFoundError, StoreFull
 from volt_core.testing import host
 from volt_core.testing.trees import differences
 
@@ -281,3 +284,76 @@ def test_repairing_what_is_not_there(tmp_path):
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(NotFoundError):
         open_source(tmp_path / "nothing")
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Have something happen between the reading of the store and its repair."""
+
+    def arrange(act):
+        read_all = verify.Verification.read_all
+
+        def then_act(run):
+            read_all(run)
+            act()
+
+        monkeypatch.setattr(verify.Verification, "read_all", then_act)
+
+    return arrange
+
+
+def test_what_is_put_beside_a_repair_stays(store, kept, source, tmp_path, meanwhile):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/file").write_text("put meanwhile")
+    hurt(store, kept)
+    meanwhile(lambda: store.put_directory(tmp_path / "new", ref=Ref(name="new", digest="")))
+    report = store.verify(repair=True, sources=[DirectorySource(source)])
+    assert (report.damaged, len(report.repaired)) == ((), 1)
+    assert store.read_file(store.find_ref("new").digest, b"file") == b"put meanwhile"
+    assert not (store.path / "quarantine").exists()
+
+
+def test_what_another_run_has_healed_meanwhile_stays(store, kept, source, meanwhile):
+    file = path_of(store, content_of(store, kept))
+    os.truncate(file, 2)
+    meanwhile(lambda: store.put_directory(source))
+    store.verify(repair=True)
+    assert file.read_text() == "content"
+    assert not (store.path / "quarantine").exists()
+
+
+def test_what_a_disk_does_not_read_today_is_no_reason_to_remove_it(store, kept, source, monkeypatch):
+    unneeded = tuple(path for path in (store.path / "objects").rglob("*") if path.is_file())
+
+    def fail(root, paths, **options):
+        return [OSError(errno.EIO, "Input/output error") for _ in paths]
+
+    def fail_one(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    store.linked_tree(kept)
+    store.delete_ref("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "hash_files", fail)
+        patch.setattr(native, "hash_file", fail_one)
+        report = store.verify(repair=True)
+    assert len(report.damaged) == len(unneeded)
+    assert report.repaired == ()
+    assert all(path.exists() for path in unneeded)
+    assert store.verify().damaged == ()
+
+
+def test_a_repair_on_a_full_disk_leaves_what_there_was(tmp_path, source):
+    host.require("loop_mount")
+    with host.loop_mounted("ext4", 16) as disk:
+        store = CasStore(disk / "cas")
+        kept = store.put_directory(source, ref=Ref(name="a", digest="")).digest
+        file = hurt(store, kept, b"large")
+        with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
+            while filler.raw.write(bytes(4096)):
+                pass
+        with pytest.raises(StoreFull):
+            store.verify(repair=True, sources=[DirectorySource(source)])
+        assert file.stat().st_size == 3 << 20
+        (disk / "filler").unlink()
+        assert store.verify(repair=True, sources=[DirectorySource(source)]).damaged == ()
