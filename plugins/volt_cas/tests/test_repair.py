@@ -12,7 +12,7 @@ import pytest
 
 from volt_cas import verify
 from volt_cas.layout import fan_out
-from volt_cas.sources import DirectorySource, StoreSource, open_source
+from volt_cas.sources import DirectorySource, StoreSource, source_at
 from volt_cas.store import CasStore
 from volt_core import native, run
 from volt_core.contracts import CheckoutMode, Ref
@@ -62,7 +62,7 @@ def test_a_directory_gives_its_file_whatever_its_name(store, kept, source, tmp_p
     elsewhere.mkdir(parents=True)
     (elsewhere / "decoy").write_text("CONTENT")  # of the same size
     shutil.copy(source / os.fsdecode(path), elsewhere / "odd name")
-    report = store.verify(repair=True, sources=[open_source(tmp_path / "elsewhere")])
+    report = store.verify(repair=True, sources=[source_at(tmp_path / "elsewhere")])
     assert report.damaged == ()
     (line,) = report.repaired
     assert f"directory '{tmp_path}/elsewhere'" in line
@@ -88,7 +88,7 @@ def test_another_store_gives_objects_and_records(store, kept, source, tmp_path, 
     directory = next(iter(store.entries(kept, b"sub"))).digest
     path_of(store, directory, "trees").write_bytes(b"torn")
     path_of(store, kept, "trees").unlink()
-    report = store.verify(repair=True, sources=[open_source(tmp_path / "instance")])
+    report = store.verify(repair=True, sources=[source_at(tmp_path / "instance")])
     assert report.damaged == ()
     assert len(report.repaired) == 4
     assert store.verify().damaged == ()
@@ -164,7 +164,8 @@ def test_a_former_tree_is_repaired_as_well(store, kept, source):
 
 def test_the_size_that_a_record_claims_harms_no_sound_object(store, kept, source, tmp_path):
     from volt_cas import record
-    from volt_cas.objects import open_writer, read_directory, read_tree
+    from volt_cas.objects import read_directory, read_tree
+    from volt_cas.writer import open_writer
 
     layout = store._layout
     tree = read_tree(layout, bytes.fromhex(kept.removeprefix("sha256:")))
@@ -283,7 +284,7 @@ def test_repairing_what_is_not_there(tmp_path):
     assert store.verify(repair=True).repaired == ()
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(NotFoundError):
-        open_source(tmp_path / "nothing")
+        source_at(tmp_path / "nothing")
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ class Repair:
         for where, stream in self._candidates(entry):
             with stream, self._writer.stream() as target:
                 left = entry.size + 1
-                while left and (data := stream.read(min(left, PIECE))):
+                while left and (data := _read(stream, min(left, PIECE))):
                     target.write(data)
                     left -= len(data)
                 if target.is_(entry.digest, entry.size):
@@ -288,3 +288,11 @@ def _is_wrong(path: Path, digest: bytes) -> bool:
             return native.hash_file(file.fileno())[0] != digest
     except OSError:
         return False
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    """Return the next bytes of a candidate, none if it cannot be read: then it is not the content."""
+    try:
+        return stream.read(size)
+    except OSError:
+        return b""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from volt_cas import below
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_core import native
 from volt_core.contracts import ContentSource
@@ -17,7 +17,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PLACES = (".", "cas", "lib/cas")
 
 
-def open_source(path: Path) -> ContentSource:
+def source_at(path: Path) -> ContentSource:
     """Return the source at `path`: a store, an instance that has one, or a directory of files.
 
     Raises :class:`NotFoundError`.
@@ -67,9 +67,9 @@ class DirectorySource:
         for path in self._of_size(size):
             stream = _open(path, size)
             if stream:
-                with stream:
+                with stream, contextlib.suppress(OSError):
                     found, _ = native.hash_file(stream.fileno())
-                self._found[digest_text(found)] = path
+                    self._found[digest_text(found)] = path
         good = self._found.get(digest)
         return _open(good, size) if good else None
 
@@ -81,14 +81,13 @@ class DirectorySource:
         """Return the files of this size that were not hashed yet."""
         if self._sizes is None:
             self._sizes = {}
-            root = os.open(self._path, below.FOLDER & ~os.O_NOFOLLOW)
-            try:
-                for item in native.walk(root):
-                    if stat.S_ISREG(item.mode):
-                        path = below.join(os.fsencode(self._path), item.path)
-                        self._sizes.setdefault(item.size, []).append(path)
-            finally:
-                os.close(root)
+            # What cannot be read cannot help.
+            for folder, _, names in os.walk(os.fsencode(self._path)):
+                for path in (os.path.join(folder, name) for name in names):
+                    with contextlib.suppress(OSError):
+                        info = os.lstat(path)
+                        if stat.S_ISREG(info.st_mode):
+                            self._sizes.setdefault(info.st_size, []).append(path)
         return self._sizes.pop(size, [])
 
 

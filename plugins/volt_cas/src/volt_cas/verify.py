@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from volt_cas import below, record
 from volt_cas.browse import bottom_up, check_tree
-from volt_cas.layout import Layout, addressed, digest_bytes, digest_text, fan_out
+from volt_cas.layout import Layout, addressed, digest_bytes, digest_text
 from volt_cas.links import find_difference
 from volt_cas.objects import read_directory, read_tree
 from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
@@ -83,22 +83,23 @@ class Verification:
 
     def read_all(self) -> None:
         """Hash all objects and variants, whose names begin with the digest of the content; then the records."""
-        objects = [
-            (fan_out(bytes.fromhex(name)), bytes.fromhex(name), entry.stat(follow_symlinks=False))
-            for name, entry in addressed(self._layout.objects)
-        ]
-        variants = [
-            (f"{name[:2]}/{name[2:]}", bytes.fromhex(name.partition(".")[0]), entry.stat(follow_symlinks=False))
-            for name, entry in addressed(self._layout.variants)
-        ]
-        self.sizes = {digest: info.st_size for _, digest, info in objects}
-        self.inodes = {info.st_ino: digest for _, digest, info in (*objects, *variants)}
-        self._progress.begin("Verifying", sum(info.st_size for _, _, info in (*objects, *variants)))
+        objects = list(self._find(self._layout.objects))
+        variants = list(self._find(self._layout.variants))
+        self.sizes = {digest: size for _, digest, size in objects}
+        self._progress.begin("Verifying", sum(size for _, _, size in (*objects, *variants)))
         for _, digest, why in self._hash("objects", objects):
             self.bad[digest] = why
         for path, _, why in self._hash("variants", variants):
             self.bad_variants[path] = why
         self._records()
+
+    def _find(self, folder: Path) -> Iterator[tuple[str, bytes, int]]:
+        """Yield path, digest and size of the files, and remember their inodes."""
+        for name, entry in addressed(folder):
+            digest = bytes.fromhex(name.partition(".")[0])
+            info = entry.stat(follow_symlinks=False)
+            self.inodes[info.st_ino] = digest
+            yield f"{name[:2]}/{name[2:]}", digest, info.st_size
 
     def _records(self) -> None:
         for name, entry in addressed(self._layout.trees):
@@ -178,7 +179,7 @@ class Verification:
         shown = f"'{below.shown(path)}' in {ref.name}" if path else ref.name
         self._users.setdefault(digest, []).append(shown)
 
-    def _hash(self, folder: str, wanted: list[tuple[str, bytes, os.stat_result]]) -> list[tuple[str, bytes, str]]:
+    def _hash(self, folder: str, wanted: list[tuple[str, bytes, int]]) -> list[tuple[str, bytes, str]]:
         """Return path, digest and reason of each file that is not what its name says."""
         bad: list[tuple[str, bytes, str]] = []
         if not wanted:
@@ -188,13 +189,13 @@ class Verification:
             for start in range(0, len(wanted), _BATCH):
                 batch = wanted[start : start + _BATCH]
                 results = native.hash_files(root, [path.encode() for path, _, _ in batch])
-                for (path, digest, info), result in zip(batch, results, strict=True):
+                for (path, digest, size), result in zip(batch, results, strict=True):
                     if isinstance(result, OSError):
                         bad.append((path, digest, f"cannot be read: {result.strerror}"))
                     elif result != digest:
                         bad.append((path, digest, "its content does not match its digest"))
-                    self._bytes += info.st_size
-                    self._progress.advance(info.st_size, 1)
+                    self._bytes += size
+                    self._progress.advance(size, 1)
         finally:
             os.close(root)
         return bad

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from volt_cas.commands.words import DIGEST_SHOWN
-from volt_cas.sources import open_source
+from volt_cas.sources import source_at
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say, warn
 from volt_core.cli.options import seconds, some_path
@@ -60,7 +60,7 @@ def verify(
         raise UsageError("--from is about a repair", hint="Add --repair.")
     store = volt_of(ctx).store
     begun = time.monotonic()
-    opened = [open_source(path) for path in sources or ()]
+    opened = [source_at(path) for path in sources or ()]
     with shown_progress() as progress:
         report = store.verify(repair=repair, sources=opened, progress=progress)
     if as_json:
