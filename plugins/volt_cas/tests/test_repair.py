@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -200,6 +201,21 @@ def test_a_linked_tree_that_cannot_be_made_anew_stays(store, kept):
     damaged = store.verify(repair=True).damaged
     assert any("linked tree" in line and "cannot be made anew" in line for line in damaged)
     assert (linked / "other").read_text() == "another"
+
+
+def test_ctrl_c_while_a_linked_tree_is_made_anew_leaves_the_old_one(store, kept, source, monkeypatch):
+    from volt_cas import links
+
+    linked = store.linked_tree(kept)
+    hurt(store, kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(links, "sync_store", lambda layout: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            store.verify(repair=True, sources=[DirectorySource(source)])
+    assert (linked / "sub/file").read_text() == "Xontent"
+    assert list((store.path / "tmp").iterdir()) == []
+    assert store.verify(repair=True).damaged == ()
+    assert (linked / "sub/file").read_text() == "content"
 
 
 def test_a_linked_tree_that_no_ref_uses_is_removed(store, kept, source):

@@ -244,9 +244,12 @@ def _make_anew(layout: Layout, digest: bytes, found: Verification, *, is_wanted:
         if is_wanted:
             try:
                 linked_tree(layout, digest)
-            except StoreError as error:
+            except BaseException as error:
                 # Some of it is better than nothing: what starts from it may never read what is damaged.
-                os.rename(staging / "old", path)
+                with contextlib.suppress(OSError):  # the new one is there, and the interrupt came after that
+                    os.rename(staging / "old", path)
+                if not isinstance(error, StoreError):
+                    raise
                 found.bad_links[digest] += f"; it cannot be made anew: {error.brief}"
                 return False
     what = "made anew" if is_wanted else "removed: it is made again on its next use"
