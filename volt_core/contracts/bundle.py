@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 import msgspec
 
+from volt_core.contracts.entries import Entry
 from volt_core.contracts.progress import SILENT, Progress
-from volt_core.contracts.store import Entry, Ref
+from volt_core.contracts.store import Ref
 
 
 class Compression(enum.StrEnum):

@@ -282,12 +282,25 @@ def test_the_command_says_what_it_did_and_ends_with_6_while_damage_is_left(call,
     assert json.loads(call("verify", "--json")[0])["repaired"] == []
 
 
+def test_a_bundle_gives_objects_and_records(call, shop, grow, tmp_path):
+    digest = grow("content", "a")
+    with (tmp_path / "a.vbundle").open("wb") as stream:
+        shop.write_bundle(stream, ["a"])
+    hurt(shop, digest)
+    path_of(shop, digest, "trees").write_bytes(b"torn")
+    out, _ = call("verify", "--repair", "--from", tmp_path / "a.vbundle")
+    assert out.count(f"bundle '{tmp_path}/a.vbundle'") == 2
+    assert shop.read_file(digest, b"sub/file") == b"content"
+    (tmp_path / "a.vbundle").write_bytes(b"PK torn")
+    call("verify", "--repair", "--from", tmp_path / "a.vbundle", ok=6)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [
         (("--from", "/"), 2, "Add --repair"),
-        (("--repair", "--from", "/etc/hostname"), 3, "neither a store nor a directory"),
-        (("--repair", "--from", "/no/such"), 3, "neither a store nor a directory"),
+        (("--repair", "--from", "/etc/hostname"), 6, "bundle"),
+        (("--repair", "--from", "/no/such"), 3, "neither a bundle nor a directory"),
         (("--repair", "--from", ""), 2, "an empty path"),
     ],
 )

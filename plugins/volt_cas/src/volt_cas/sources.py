@@ -1,15 +1,17 @@
-"""Where a repair finds good copies: another store, or any directory, a former checkout for example."""
+"""Where a repair finds good copies: another store, a bundle, or any directory, a former checkout for example."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from volt_cas.layout import Layout, digest_bytes, digest_text
-from volt_core import native
+from volt_core import fs, native
 from volt_core.contracts import ContentSource
 from volt_core.errors import NotFoundError
 
@@ -17,15 +19,41 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PLACES = (".", "cas", "lib/cas")
 
 
+@contextlib.contextmanager
+def open_source(path: Path) -> Iterator[ContentSource]:
+    """Give the source at `path`: a store, an instance that has one, a directory of files, or a bundle.
+
+    Raises :class:`NotFoundError`, and for a bundle what :meth:`CasStore.read_bundle` does: it is unpacked into a store
+    in the directory for temporary files first, since what a bundle says must be checked as a whole.
+    """
+    if path.is_file():
+        folder = Path(tempfile.mkdtemp(prefix="volt-bundle-"))
+        try:
+            yield _unpacked(path, folder / "cas")
+        finally:
+            fs.remove_tree(folder)
+    else:
+        yield source_at(path)
+
+
+def _unpacked(path: Path, folder: Path) -> StoreSource:
+    from volt_cas.store import CasStore
+
+    store = CasStore(folder)
+    with path.open("rb") as stream:
+        store.read_bundle(stream)
+    return StoreSource(Layout(folder), name=f"bundle '{path}'")
+
+
 def source_at(path: Path) -> ContentSource:
-    """Return the source at `path`: a store, an instance that has one, or a directory of files.
+    """Return the source at the directory `path`: a store, an instance that has one, or files.
 
     Raises :class:`NotFoundError`.
     """
     if not path.is_dir():
         raise NotFoundError(
-            f"Cannot repair from '{path}': it is neither a store nor a directory",
-            hint="Give a directory that holds good copies of the files, or another store.",
+            f"Cannot repair from '{path}': it is not there, or neither a bundle nor a directory",
+            hint="Give a directory that holds good copies of the files, another store, or a bundle.",
         )
     for place in _PLACES:
         layout = Layout(path / place)
@@ -37,8 +65,8 @@ def source_at(path: Path) -> ContentSource:
 class StoreSource:
     """The objects and records of another store."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.name = f"store '{layout.path}'"
+    def __init__(self, layout: Layout, *, name: str = "") -> None:
+        self.name = name or f"store '{layout.path}'"
         self._layout = layout
 
     def find_object(self, digest: str, size: int) -> BinaryIO | None:

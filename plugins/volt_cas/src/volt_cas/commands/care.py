@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from volt_cas.commands.words import DIGEST_SHOWN
-from volt_cas.sources import source_at
+from volt_cas.sources import open_source
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say, warn
 from volt_core.cli.options import seconds, some_path
@@ -47,21 +48,25 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Replace what is damaged by good copies.")] = False,
     sources: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="PATH", help="Where good copies are: a directory, a store.", parser=some_path),
+        typer.Option(
+            "--from", metavar="PATH", help="Where good copies are: a directory, a store, a bundle.", parser=some_path
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read everything and compare it with its digest; ends with 6 if something is damaged.
 
     With --repair good copies are taken from the store itself and from each --from: any directory with the files (a
-    former checkout), or another store. What has no good copy is moved to quarantine; putting the tree again brings it.
+    former checkout), another store, or a bundle. What has no good copy is moved to quarantine; putting the tree again
+    brings it.
     """
     if sources and not repair:
         raise UsageError("--from is about a repair", hint="Add --repair.")
     store = volt_of(ctx).store
     begun = time.monotonic()
-    opened = [source_at(path) for path in sources or ()]
-    with shown_progress() as progress:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(open_source(path)) for path in sources or ()]
+        progress = stack.enter_context(shown_progress())
         report = store.verify(repair=repair, sources=opened, progress=progress)
     if as_json:
         print_json("cas-verify", report)
@@ -75,7 +80,7 @@ def verify(
         )
     if report.damaged:
         if not repair:
-            say("Hint: 'volt cas verify --repair --from PATH' takes good copies from a directory or another store.")
+            say("Hint: 'volt cas verify --repair --from PATH' takes good copies from a directory, a store or a bundle.")
         leave(StoreError.exit_code)
 
 
