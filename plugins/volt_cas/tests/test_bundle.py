@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from volt_cas.bundle_format import object_name
-from volt_cas.bundle_source import BundleSource, read_contents
+from volt_cas.bundle.format import object_name
+from volt_cas.bundle.source import BundleSource, read_contents
 from volt_cas.errors import BundleInvalid
 from volt_cas.layout import Layout
 from volt_cas.record import DirectoryRecord, FileEntry, Metadata

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from volt_cas import bundle_commands
+from volt_cas.bundle import commands as bundle_commands
 from volt_cas.store import CasStore
 from volt_core.contracts import Ref
 from volt_core.images import records

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from volt_cas import bundle_format as form
 from volt_cas import record
-from volt_cas.bundle_contents import BundleLayout
+from volt_cas.bundle import format as form
+from volt_cas.bundle.contents import BundleLayout
 from volt_cas.errors import BundleInvalid
 from volt_cas.layout import digest_text
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, Metadata, TreeRecord

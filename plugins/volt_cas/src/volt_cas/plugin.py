@@ -26,7 +26,7 @@ def volt_register_commands() -> Iterable[CommandGroup]:
         CommandGroup(
             name="bundle",
             help="Trees as one file: write, look into, check and import bundles.",
-            target="volt_cas.bundle_commands:app",
+            target="volt_cas.bundle.commands:app",
         ),
         CommandGroup(name="bench", help="Measure Volt on this machine.", target="volt_cas.bench.commands:app"),
     )

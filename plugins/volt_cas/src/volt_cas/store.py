@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from volt_cas import browse, links
-from volt_cas.bundle_store import BundlesOfCas
+from volt_cas.bundle.store import BundlesOfCas
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import read_tree

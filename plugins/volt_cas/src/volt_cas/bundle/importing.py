@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from volt_cas.browse import list_entries
-from volt_cas.bundle_contents import BundleLayout, Contents, check_trees, find_bundled, find_stored
-from volt_cas.bundle_read import BundleReader, Large
+from volt_cas.bundle.contents import BundleLayout, Contents, check_trees, find_bundled, find_stored
+from volt_cas.bundle.read import BundleReader, Large
 from volt_cas.errors import BundleInvalid
 from volt_cas.layout import Layout, digest_bytes, digest_text, fan_out
 from volt_cas.writer import Writer

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
-from volt_cas import bundle_format as form
-from volt_cas.bundle_header import check_header, invalid
-from volt_cas.bundle_work import WORKERS, open_workers
+from volt_cas.bundle import format as form
+from volt_cas.bundle.header import check_header, invalid
+from volt_cas.bundle.work import WORKERS, open_workers
 from volt_cas.layout import digest_bytes
 from volt_cas.sparse import PIECE
 from volt_core.contracts import BundleItem, BundleManifest, Progress

@@ -12,10 +12,10 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self, cast
 
-from volt_cas import bundle_format as form
-from volt_cas.bundle_header import check_header, invalid
-from volt_cas.bundle_read import BundleReader, Large, Raw, Source, check_member
-from volt_cas.bundle_work import open_workers
+from volt_cas.bundle import format as form
+from volt_cas.bundle.header import check_header, invalid
+from volt_cas.bundle.read import BundleReader, Large, Raw, Source, check_member
+from volt_cas.bundle.work import open_workers
 from volt_cas.sparse import PIECE
 from volt_core.contracts import SILENT, BundleItem
 

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from volt_cas import below
-from volt_cas.bundle_diff import Change, changed_paths, count_changes
+from volt_cas.bundle.diff import Change, changed_paths, count_changes
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say
 from volt_core.cli.progress import shown_progress

@@ -45,7 +45,7 @@ class BundlesOfCas(Bundles):
         compression: Compression = Compression.NONE,
         progress: Progress = SILENT,
     ) -> BundleWritten:
-        from volt_cas.bundle_write import Base, write_bundle
+        from volt_cas.bundle.write import Base, write_bundle
 
         # What the operating system refuses may be the stream's as well as the store's: it stays what it is.
         with self._looking():
@@ -62,7 +62,7 @@ class BundlesOfCas(Bundles):
         accept: Callable[[Ref], None] = accept_any,
         progress: Progress = SILENT,
     ) -> BundleRead:
-        from volt_cas.bundle_import import BundleImport
+        from volt_cas.bundle.importing import BundleImport
         from volt_cas.writer import open_writer
 
         bundle = BundleImport(self._layout, stream, progress)
@@ -80,18 +80,18 @@ class BundlesOfCas(Bundles):
         return msgspec.structs.replace(result, moved=moved)
 
     def inspect_bundle(self, stream: BinaryIO) -> BundleManifest:
-        from volt_cas.bundle_read import BundleReader
+        from volt_cas.bundle.read import BundleReader
 
         return BundleReader(stream).manifest
 
     def verify_bundle(self, stream: BinaryIO, *, progress: Progress = SILENT) -> BundleRead:
-        from volt_cas.bundle_import import BundleImport
+        from volt_cas.bundle.importing import BundleImport
 
         with self._looking():
             return BundleImport(self._layout, stream, progress).check()
 
     def bundle_entries(self, stream: BinaryIO) -> Iterator[tuple[Ref, Iterator[Entry]]]:
-        from volt_cas.bundle_import import BundleImport
+        from volt_cas.bundle.importing import BundleImport
 
         with self._looking():
             yield from BundleImport(self._layout, stream, SILENT).entries()

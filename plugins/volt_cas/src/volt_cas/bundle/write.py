@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from volt_cas import bundle_format as form
-from volt_cas.bundle_contents import Contents, find_contents, find_stored, loader
-from volt_cas.bundle_pack import Packer, Piece
-from volt_cas.bundle_work import ahead, open_workers
+from volt_cas.bundle import format as form
+from volt_cas.bundle.contents import Contents, find_contents, find_stored, loader
+from volt_cas.bundle.pack import Packer, Piece
+from volt_cas.bundle.work import ahead, open_workers
 from volt_cas.layout import Layout, digest_bytes, digest_text, fan_out
 from volt_cas.objects import open_object
 from volt_cas.sparse import PIECE

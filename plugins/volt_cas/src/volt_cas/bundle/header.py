@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from volt_cas import below
-from volt_cas import bundle_format as form
+from volt_cas.bundle import format as form
 from volt_cas.errors import BundleInvalid
 
 _SHOWN = 100  # bytes of a hostile name in a message

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
-from volt_cas import bundle_format as form
+from volt_cas.bundle import format as form
 from volt_core.contracts import Compression
 
 _CHUNK = 1024 * 1024
