@@ -242,7 +242,7 @@ static int set_up(struct ingest *in) {
         if (!in->md || !in->inodes || !in->readers)
                 return -ENOMEM;
         for (; in->n_threads < request->n_threads; in->n_threads++) {
-                r = stager_init(&in->readers[in->n_threads].stager, &in->stage, in->n_threads, in->md);
+                r = stager_init(&in->readers[in->n_threads].stager, &in->stage, in->n_threads + 1, in->md);
                 if (r < 0) {
                         stager_done(&in->readers[in->n_threads].stager);
                         return r;

@@ -139,6 +139,20 @@ static int read_metadata(struct input *in, struct metadata *ret) {
         return 0;
 }
 
+int metadata_decode(const unsigned char *data, size_t size, struct metadata *ret) {
+        struct input in = { .at = data, .end = data + size };
+        struct metadata metadata;
+        int r;
+
+        r = read_metadata(&in, &metadata);
+        if (r < 0)
+                return r;
+        if (in.at != in.end)
+                return -EBADMSG;
+        *ret = metadata;
+        return 0;
+}
+
 static int open_record(struct input *in, const char *tag, uint32_t n) {
         const unsigned char *found;
         size_t size;

@@ -72,6 +72,8 @@ int directory_finish(struct directory_writer *w, const unsigned char **ret_data,
 
 void directory_writer_done(struct directory_writer *w);
 
+int metadata_decode(const unsigned char *data, size_t size, struct metadata *ret);
+
 int metadata_encode(struct buffer *b, const struct metadata *metadata);
 
 /* One pair of name and value, as in metadata.xattrs. */

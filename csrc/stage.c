@@ -38,8 +38,7 @@ static int own_directory(struct stager *s) {
 
         if (s->dir_fd >= 0)
                 return 0;
-        /* 0 is the Python code's. */
-        (void) snprintf(name, sizeof name, "%u", s->number + 1);
+        (void) snprintf(name, sizeof name, "%u", s->number);
         if (mkdirat(s->stage->staging_fd, name, 0700) < 0 && errno != EEXIST)
                 return -errno;
         s->dir_fd = openat(s->stage->staging_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -175,12 +174,25 @@ static int claim(struct stager *s, const unsigned char *digest, uint64_t size, e
         return r;
 }
 
+int stage_write(struct stager *s, const char *path, const unsigned char *data, size_t size,
+                const struct metadata *metadata) {
+        _cleanup_close_ int fd = -1;
+        off_t end = 0;
+        int r;
+
+        fd = create(s, path);
+        if (fd < 0)
+                return fd;
+        if (!metadata)
+                return write_all(fd, data, size);
+        r = write_sparse(fd, data, size, 0, &end);
+        return r < 0 ? r : finish(s, fd, end, size, metadata);
+}
+
 int stage_data(struct stager *s, const unsigned char *data, size_t size, const struct metadata *metadata,
                unsigned char *ret_digest) {
-        _cleanup_close_ int fd = -1;
         enum presence presence;
         char path[STORE_PATH_SIZE];
-        off_t end = 0;
         int r;
 
         r = hasher_of(&s->hasher, data, size, ret_digest);
@@ -189,11 +201,7 @@ int stage_data(struct stager *s, const unsigned char *data, size_t size, const s
         if (r <= 0)
                 return r;
         staged_path(path, "objects", presence == PRESENCE_DAMAGED, ret_digest);
-        fd = create(s, path);
-        if (fd < 0)
-                return fd;
-        r = write_sparse(fd, data, size, 0, &end);
-        return r < 0 ? r : finish(s, fd, end, size, metadata);
+        return stage_write(s, path, data, size, metadata);
 }
 
 /* Hashes zeros that take no room. */
@@ -297,7 +305,6 @@ int stage_file(struct stager *s, int fd, const struct stat *st, const struct met
 }
 
 int stage_record(struct stager *s, const unsigned char *data, size_t size, const unsigned char *digest) {
-        _cleanup_close_ int fd = -1;
         char path[STORE_PATH_SIZE];
         bool replace = true;
         int r;
@@ -311,8 +318,29 @@ int stage_record(struct stager *s, const unsigned char *data, size_t size, const
         else if (r < 0)
                 return r;
         staged_path(path, "trees", replace, digest);
-        fd = create(s, path);
-        if (fd < 0)
-                return fd;
-        return write_all(fd, data, size);
+        return stage_write(s, path, data, size, NULL);
+}
+
+int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *owner,
+                     const struct volt_staged_file *files, size_t n_files) {
+        struct stage stage;
+        struct stager stager = { .stage = &stage, .number = number, .dir_fd = -1 };
+        int r = 0;
+
+        if (number == 0)
+                return -EINVAL;
+        stage_init(&stage, -1, staging_fd, owner);
+        for (size_t i = 0; r >= 0 && i < n_files; i++) {
+                struct metadata metadata;
+                bool is_record = !files[i].metadata;
+
+                if (!is_record)
+                        r = metadata_decode(files[i].metadata, files[i].metadata_size, &metadata);
+                if (r >= 0)
+                        r = stage_write(&stager, files[i].path, files[i].data, files[i].size,
+                                        is_record ? NULL : &metadata);
+        }
+        stager_done(&stager);
+        stage_done(&stage);
+        return r;
 }

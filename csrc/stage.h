@@ -30,7 +30,7 @@ void stage_done(struct stage *s);
 /* One thread's part. */
 struct stager {
         struct stage *stage;
-        unsigned number;
+        unsigned number;                  /* from 1: 0 is the Python code's */
         int dir_fd;                       /* its staging directory; -1 until something is written */
         struct hasher hasher;
         struct xattr_reader xattrs;
@@ -53,6 +53,10 @@ int stage_data(struct stager *s, const unsigned char *data, size_t size, const s
 /* The same for the whole of an open file; *ret_size is how much was read of it. */
 int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata,
                unsigned char *ret_digest, uint64_t *ret_size);
+
+/* Writes a new file at a path below the thread's staging directory; without metadata it is a record. */
+int stage_write(struct stager *s, const char *path, const unsigned char *data, size_t size,
+                const struct metadata *metadata);
 
 /* Stages a record unless the store has just that. */
 int stage_record(struct stager *s, const unsigned char *data, size_t size, const unsigned char *digest);

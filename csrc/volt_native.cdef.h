@@ -135,5 +135,19 @@ int volt_ingest(const struct volt_ingest *request, struct volt_job *job, struct 
 /* Whether a program of csrc/glob.h matches a name. */
 bool volt_glob_matches(const uint32_t *program, const char *text, size_t size);
 
+/* A file to be staged, at a path of two components. */
+struct volt_staged_file {
+        const char *path;
+        const unsigned char *data;
+        size_t size;
+        const unsigned char *metadata;    /* encoded, as in a record; NULL: that of any new file, for records */
+        size_t metadata_size;
+};
+
+/* Writes new files into the staging directory of thread `number`, which may be any above 0. What they are named by is
+ * the caller's business. */
+int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *owner,
+                     const struct volt_staged_file *files, size_t n_files);
+
 /* Moves what was staged to where it belongs, without replacing but for what is in "*.replace". */
 int volt_publish(int staging_fd, int store_fd, unsigned n_threads);

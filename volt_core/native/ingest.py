@@ -106,13 +106,6 @@ def glob_matches(native: CImplementation, program: Sequence[int], text: bytes) -
     return bool(native.lib.volt_glob_matches(native.ffi.new("uint32_t[]", program), text, len(text)))
 
 
-def publish(native: CImplementation, staging_fd: int, store_fd: int) -> None:
-    """Move what was staged in the numbered directories to where it belongs; what is there already stays."""
-    result = native.lib.volt_publish(staging_fd, store_fd, len(os.sched_getaffinity(0)))
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-
-
 class _Arguments:
     """A ``const struct volt_ingest *`` and what it points to."""
 

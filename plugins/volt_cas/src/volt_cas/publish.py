@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from volt_core import native
-from volt_core.native.ingest import publish as native_publish
+from volt_core.native.staging import publish as native_publish
 
 OBJECTS = "objects"
 TREES = "trees"

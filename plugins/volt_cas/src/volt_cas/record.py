@@ -149,6 +149,11 @@ def address(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def encode_metadata(metadata: Metadata) -> bytes:
+    """Return the encoding of the metadata alone."""
+    return _encode(metadata)
+
+
 def metadata_digest(metadata: Metadata) -> bytes:
     """Return the digest of the metadata alone; a part of a variant's name."""
     return address(_encode(metadata))

@@ -16,6 +16,7 @@ import msgspec
 
 from volt_cas import record
 from volt_cas.adopt import link_open_file
+from volt_cas.behind import Behind
 from volt_cas.layout import Layout, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.publish import (
@@ -31,6 +32,8 @@ from volt_cas.publish import (
 from volt_cas.record import LinksRecord, Metadata, Record, TreeRecord
 from volt_cas.sparse import PIECE, write_sparse
 from volt_cas.staging import open_staging, sync_filesystem
+from volt_core import native
+from volt_core.native.staging import StagedFile
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -53,11 +56,14 @@ class Writer:
         self._known_trees: set[bytes] = set()
         self._replace: set[bytes] = set()
         self._distrusted: set[bytes] = set()
+        self._behind: Behind | None = None
         self.new_objects = 0
         self.new_bytes = 0
 
     def close(self) -> None:
         """Close the directories."""
+        if self._behind is not None:
+            self._behind.close()
         os.close(self.staging_fd)
         os.close(self.store_fd)
 
@@ -93,7 +99,12 @@ class Writer:
 
     def add_hashed(self, digest: bytes, data: bytes, metadata: Metadata) -> None:
         """Stage content in memory whose digest the caller has worked out, unless it is there."""
-        if not self.have(digest, len(data)):
+        if self.have(digest, len(data)):
+            return
+        behind = self._find_behind()
+        if behind is not None:
+            behind.add(StagedFile(self._name(OBJECTS, digest), data, record.encode_metadata(metadata)))
+        else:
             descriptor = self.create(OBJECTS, digest)
             try:
                 write_sparse(descriptor, data, 0)
@@ -101,7 +112,7 @@ class Writer:
                 self.finish(descriptor, metadata)
             finally:
                 os.close(descriptor)
-            self._count(digest, len(data))
+        self._count(digest, len(data))
 
     def adopt(self, descriptor: int, digest: bytes, size: int) -> bool:
         """Make an open file itself the object unless there is one; see :mod:`volt_cas.adopt` for which may be.
@@ -162,6 +173,10 @@ class Writer:
         return not self._is_stored(digest, data)
 
     def _stage_record(self, digest: bytes, data: bytes, *, is_top: bool) -> None:
+        behind = None if is_top else self._find_behind()
+        if behind is not None:
+            behind.add(StagedFile(self._name(TREES, digest), data, b""))
+            return
         descriptor = self.create(TOPS if is_top else TREES, digest)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(data)
@@ -183,6 +198,8 @@ class Writer:
 
     def publish(self) -> None:
         """Make what was staged durable, then visible: top records last, when what they name is durable too."""
+        if self._behind is not None:
+            self._behind.flush()
         if not have_staged(self.staging_fd):
             return
         sync_filesystem(self.staging_fd)
@@ -208,6 +225,18 @@ class Writer:
     def staged(self, folder: str, digest: bytes) -> str:
         """Return where in the staging directory an object or a record belongs."""
         return staged_path(folder, digest, replace=digest in self._replace)
+
+    def _find_behind(self) -> Behind | None:
+        """Return what writes files from memory; None where it is for the caller to do."""
+        if self._behind is None:
+            extension = native.find_extension()
+            if extension is not None:
+                self._behind = Behind(extension, self.staging_fd, self._applier.owner)
+        return self._behind
+
+    def _name(self, folder: str, digest: bytes) -> str:
+        """Return where in the staging directory of a thread an object or a record belongs."""
+        return staged_path(folder, digest, replace=digest in self._replace).partition("/")[2]
 
     def finish(self, descriptor: int, metadata: Metadata) -> None:
         applicable = self._applier.applicable(metadata)

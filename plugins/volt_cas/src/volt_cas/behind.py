@@ -1,0 +1,63 @@
+"""Writing behind: what is to be staged from memory is written by the extension, on other cores than its reader's.
+
+An archive is read by one thread, and what it costs is creating files. So contents are collected into batches, and a
+few of these are being written at any time. Without the extension each file is written when it comes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from volt_core.native.extension import CImplementation
+from volt_core.native.owner import Owner, OwnerStruct
+from volt_core.native.staging import StagedFile, stage_files
+
+_MOST_BYTES = 2 * 1024 * 1024
+_MOST_FILES = 128
+_WAITING = 2
+"""Batches for each thread that may wait or be written."""
+
+
+class Behind:
+    """Files for one staging directory, which stays the caller's. An error is raised by a later call."""
+
+    def __init__(self, native: CImplementation, staging_fd: int, owner: Owner) -> None:
+        self._native = native
+        self._staging_fd = staging_fd
+        self._owner = OwnerStruct(native, owner)
+        self._threads = len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._threads, "volt-behind")
+        self._batch: list[StagedFile] = []
+        self._bytes = 0
+        self._count = 0
+        self._running: deque[Future[None]] = deque()
+
+    def add(self, file: StagedFile) -> None:
+        """Take a file; it is on its way. Raises :class:`OSError` for an earlier one."""
+        self._batch.append(file)
+        self._bytes += len(file.data)
+        if self._bytes >= _MOST_BYTES or len(self._batch) >= _MOST_FILES:
+            self._submit()
+
+    def flush(self) -> None:
+        """Wait until all files are written. Raises :class:`OSError`."""
+        self._submit()
+        while self._running:
+            self._running.popleft().result()
+
+    def close(self) -> None:
+        """End; what was not written yet is dropped."""
+        self._batch.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self) -> None:
+        if not self._batch:
+            return
+        while len(self._running) >= _WAITING * self._threads:
+            self._running.popleft().result()
+        number = self._count % self._threads + 1
+        batch, self._batch, self._bytes = self._batch, [], 0
+        self._count += 1
+        self._running.append(self._pool.submit(stage_files, self._native, self._staging_fd, number, self._owner, batch))
