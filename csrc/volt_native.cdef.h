@@ -151,3 +151,40 @@ int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *o
 
 /* Moves what was staged to where it belongs, without replacing but for what is in "*.replace". */
 int volt_publish(int staging_fd, int store_fd, unsigned n_threads);
+/* How the files of a checkout get their content. */
+enum volt_checkout_mode {
+        VOLT_CHECKOUT_LINK,           /* they are hard links to objects and variants of the store */
+        VOLT_CHECKOUT_AUTO,           /* they share blocks with objects, or where that cannot be are copies */
+        VOLT_CHECKOUT_REFLINK,        /* they share blocks; where that cannot be they are left */
+        VOLT_CHECKOUT_COPY
+};
+
+/* What volt_checkout() has made, and what it has not. NULL stands for nothing. */
+struct volt_checkout_report {
+        uint64_t files;               /* made; with content `linked` or `reflinked` or copied */
+        uint64_t bytes;
+        uint64_t linked;
+        uint64_t reflinked;
+        uint64_t foreign_owners;      /* entries that could not get theirs */
+        uint64_t devices;             /* that could not be made */
+        char *refused_xattrs;         /* the names of those that could not be set, each ended by a NUL */
+        size_t refused_xattrs_size;
+        unsigned char *left;          /* below */
+        size_t left_size;
+};
+
+/* Fills an empty directory with the tree of that digest. What is rare is left to the caller: files for which there is no
+ * inode to link that is right, what is damaged or missing in the store, and what has several names, all in `grouped`: paths
+ * in byte order, each ended by a NUL; links to the store are as many names as one likes, and not meant. The report lists
+ * what is left, each item a letter, a name, and a NUL:
+ *   d   a directory (the root has no name); what is left in it follows, up to a "u" without a name. Its metadata is to be
+ *       set in the end, for it may forbid the rest;
+ *   w   a directory that is empty so far, all of it;
+ *   e   any other entry.
+ * max_links is the number of links that an inode may have, 0 standing for the file system's own limit. The progress
+ * counts what is made, and the bytes in it. On failure ret_failed_path is the path below the root, NULL when there is
+ * none, and what was made is still there. */
+int volt_checkout(int store_fd, int root_fd, const unsigned char *digest, int mode,
+                  const char *grouped, size_t grouped_size, const struct volt_owner *owner, unsigned max_links,
+                  unsigned n_threads, struct volt_job *job,
+                  struct volt_checkout_report *ret_report, char **ret_failed_path);

@@ -34,6 +34,7 @@ SYNCS = ("fsync", "fdatasync", "syncfs", "sync_file_range")
 FAILED = 3
 """Exit status of a child whose function raised a :class:`VoltError`."""
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<text>(?P<name>\w+)\(.*)")
+_UNKNOWN = "syscall_"  # newer than strace, which shows it although nobody has asked for it
 _PR_SET_PTRACER = 0x59616D61
 _PATIENCE = 30.0
 
@@ -132,7 +133,8 @@ def _calls(lines: Sequence[str]) -> list[Call]:
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     found = []
     for line in lines:
-        if match := _LINE.match(line):
+        match = _LINE.match(line)
+        if match and not match["name"].startswith(_UNKNOWN):
             counts[match["thread"], match["name"]] += 1
             found.append(Call(match["name"], counts[match["thread"], match["name"]], match["text"]))
     return found

@@ -34,6 +34,8 @@ from volt_cas.variants import Linker
 from volt_core import fs
 from volt_core.contracts import CheckoutMode, CheckoutResult, Progress, is_watched
 from volt_core.errors import AlreadyExists, NotFoundError, StoreError
+from volt_core.native import find_extension
+from volt_core.native.checkout import Left, fill_tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409
@@ -95,11 +97,12 @@ def _empty(folder: Path, metadata: Metadata) -> None:
 
 
 class _Frame(msgspec.Struct):
-    """A directory that is being filled."""
+    """A directory that is being filled, or of which only something is left: the rest is there already."""
 
     path: bytes
     metadata: Metadata
     entries: Iterator[Node]
+    left: Left | None = None
 
 
 class Checkout:
@@ -143,7 +146,9 @@ class Checkout:
                 with contextlib.suppress(OSError):
                     os.removexattr(self._root, name)
             os.fchmod(self._root, 0o700)
-            self._fill(_Frame(b"", tree.metadata, self._children(tree.digest)))
+            left = self._make_natively(digest)
+            if b"" in left:
+                self._fill(_Frame(b"", tree.metadata, self._children(tree.digest), left[b""]))
         finally:
             os.close(self._root)
         return CheckoutResult(
@@ -153,6 +158,40 @@ class Checkout:
             reflinked=self._reflinked,
             notes=self._applier.notes(),
         )
+
+    def _make_natively(self, digest: bytes) -> Left:
+        """Have the extension make of the tree what it can; return what is left."""
+        native = find_extension()
+        if native is None:
+            return {b"": None}
+        store = os.open(self._layout.path, below.FOLDER)
+        try:
+            report = fill_tree(
+                native,
+                store,
+                self._root,
+                digest,
+                mode=self._mode(),
+                owner=self._applier.owner,
+                grouped=self._groups,
+                max_links=self._linker.max_links if self._linker else None,
+                advance=self._progress.advance,
+            )
+        finally:
+            os.close(store)
+        self._files += report.files
+        self._bytes += report.bytes
+        self._linked += report.linked
+        self._reflinked += report.reflinked
+        self._applier.count(report.foreign_owners, report.devices, report.refused_xattrs)
+        return report.left
+
+    def _mode(self) -> CheckoutMode:
+        if self._linker:
+            return CheckoutMode.LINK
+        if self._insist:
+            return CheckoutMode.REFLINK
+        return CheckoutMode.AUTO if self._reflink else CheckoutMode.COPY
 
     def _children(self, digest: bytes, depth: int = 0) -> Iterator[Node]:
         return iter(read_directory(self._layout, digest, depth).entries)
@@ -165,12 +204,14 @@ class Checkout:
                 frame = frames[-1]
                 child = self._make_until_directory(folder, frame)
                 if child is not None:
-                    os.mkdir(child.name, 0o700, dir_fd=folder)
+                    if frame.left is None:
+                        os.mkdir(child.name, 0o700, dir_fd=folder)
                     entered = os.open(child.name, below.FOLDER, dir_fd=folder)
                     os.close(folder)
                     folder = entered
                     path = below.join(frame.path, child.name)
-                    frames.append(_Frame(path, child.metadata, self._children(child.digest, len(frames))))
+                    left = None if frame.left is None else frame.left[child.name]
+                    frames.append(_Frame(path, child.metadata, self._children(child.digest, len(frames)), left))
                     continue
                 # Up before the mode is set: it may forbid that.
                 parent = os.open(b"..", below.FOLDER, dir_fd=folder) if len(frames) > 1 else os.dup(folder)
@@ -187,6 +228,8 @@ class Checkout:
 
     def _make_until_directory(self, folder: int, frame: _Frame) -> DirectoryEntry | None:
         for entry in frame.entries:
+            if frame.left is not None and entry.name not in frame.left:
+                continue
             if isinstance(entry, DirectoryEntry):
                 return entry
             self._make(folder, frame.path, entry)

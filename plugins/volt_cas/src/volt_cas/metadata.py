@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 
 import msgspec
 
@@ -179,6 +180,12 @@ class Applier:
     def left_out_device(self) -> None:
         """Count a device that could not be made."""
         self._devices += 1
+
+    def count(self, foreign: int, devices: int, xattrs: Iterable[str]) -> None:
+        """Count what others have left out by the same rules."""
+        self._foreign += foreign
+        self._devices += devices
+        self._refused_xattrs.update(xattrs)
 
     def notes(self) -> tuple[str, ...]:
         """Return one note about all that was left out, or none."""

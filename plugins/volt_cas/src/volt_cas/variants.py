@@ -26,13 +26,17 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Linker:
-    """Makes hard links to stored content for one checkout. `staging` is a directory for what is being made."""
+    """Makes hard links to stored content for one checkout. `staging` is a directory for what is being made.
+
+    Attributes:
+        max_links: of an inode; None stands for the limit of the file system.
+    """
 
     def __init__(self, layout: Layout, staging: Path, applier: Applier, *, max_links: int | None = None) -> None:
         self._layout = layout
         self._staging = staging
         self._applier = applier
-        self._max_links = max_links
+        self.max_links = max_links
         self._chosen: dict[tuple[bytes, Metadata], Path] = {}
 
     def link(self, entry: FileEntry, folder: int) -> None:
@@ -92,7 +96,7 @@ class Linker:
 
     def _try(self, source: Path, entry: FileEntry, folder: int) -> bool:
         """Link, or return False if the inode has as many links as it can have."""
-        if self._max_links is not None and os.stat(source).st_nlink >= self._max_links:
+        if self.max_links is not None and os.stat(source).st_nlink >= self.max_links:
             return False
         try:
             os.link(source, entry.name, dst_dir_fd=folder, follow_symlinks=False)
