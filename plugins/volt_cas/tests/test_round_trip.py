@@ -263,7 +263,7 @@ def test_a_path_longer_than_the_kernel_takes_comes_back(store, tmp_path):
     os.link("one", "three", src_dir_fd=folder, dst_dir_fd=folder)
     os.close(folder)
     digest = store.put_directory(top, ref=Ref(name="x", digest="")).digest
-    for mode in CheckoutMode:
+    for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
         store.checkout(digest, tmp_path / mode, mode=mode)
     store.linked_tree(digest)
     assert store.verify().damaged == ()
