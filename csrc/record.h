@@ -58,6 +58,9 @@ enum record_kind { RECORD_DIRECTORY, RECORD_TREE, RECORD_LINKS };
 /* What a record says it is; the rest of it is not looked at. */
 int record_kind(const unsigned char *data, size_t size, enum record_kind *ret);
 
+/* Whether a record of hard links is sound in itself: 0 or -EBADMSG. */
+int links_check(const unsigned char *data, size_t size);
+
 /* The encoding of a directory record is made in place: the header, whose size depends on the number of entries, is put
  * in front of them when that is known. */
 struct directory_writer {

@@ -49,6 +49,7 @@ int volt_hash_files(int root_fd, const char *paths, const size_t *sizes, size_t 
 struct volt_job {
         uint64_t bytes;
         uint64_t files;
+        uint64_t total;       /* of the bytes; 0 until that is known */
         int cancelled;
 };
 
@@ -188,3 +189,53 @@ int volt_checkout(int store_fd, int root_fd, const unsigned char *digest, int mo
                   const char *grouped, size_t grouped_size, const struct volt_owner *owner, unsigned max_links,
                   unsigned n_threads, struct volt_job *job,
                   struct volt_checkout_report *ret_report, char **ret_failed_path);
+
+
+/* A file in a fanned-out folder of a store. */
+struct volt_stored {
+        unsigned char digest[32];     /* the one in its name */
+        uint64_t size;
+        uint64_t inode;
+        uint32_t suffix;
+        uint32_t state;
+};
+
+/* What volt_verify() found. The pointers belong to the verification. */
+struct volt_verified {
+        uint64_t objects;
+        uint64_t records;
+        uint64_t bytes;               /* of objects and variants */
+        bool is_whole;                /* no record names what is missing, or of another size or kind, or lies too deep */
+        const unsigned char *damaged; /* of each damaged file an int32_t (0: its content is not what its name says; else */
+        size_t damaged_size;          /* the negative errno of reading it), then its path below the store and a NUL */
+};
+
+struct volt_verification;
+
+/* Hashes all that the store has, and looks whether the records fit together. job->total is set before the first byte
+ * is hashed. */
+int volt_verify(int store_fd, unsigned n_threads, struct volt_job *job,
+                struct volt_verification **ret, char **ret_failed_path);
+
+const struct volt_verified *volt_verification_result(const struct volt_verification *verification);
+
+/* The objects (or the variants) whose digest begins with the byte `prefix`; they belong to the verification. */
+const struct volt_stored *volt_verification_files(const struct volt_verification *verification, bool variants,
+                                                  unsigned prefix, size_t *ret_n);
+
+void volt_verification_free(struct volt_verification *verification);
+
+/* In what a linked checkout differs from its tree; a negative errno: it could not be looked at. */
+enum volt_difference {
+        VOLT_OTHER = 1,       /* it has something else at the path */
+        VOLT_MISSING,
+        VOLT_EXTRA,
+};
+
+/* Compares linked checkouts with their trees: file by file with the inodes that the verification saw. links_fd has a
+ * directory for each digest, named by its 64 digits, with the checkout as "root" in it. ret_differences gets, for each
+ * checkout that differs, the uint32_t number of its digest, an int32_t of the first difference, and a path below the
+ * checkout with a NUL. Of a tree whose records cannot be read, nothing is said. */
+int volt_compare(const struct volt_verification *verification, int store_fd, int links_fd,
+                 const unsigned char *digests, size_t n_digests, unsigned n_threads, struct volt_job *job,
+                 unsigned char **ret_differences, size_t *ret_size);

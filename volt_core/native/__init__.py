@@ -21,7 +21,16 @@ from volt_core.native.extension import CImplementation
 from volt_core.native.model import PATHS_PER_TURN, WalkEntry
 from volt_core.native.twin import PythonImplementation
 
-__all__ = ["WalkEntry", "find_extension", "hash_file", "hash_files", "implementation", "program", "walk"]
+__all__ = [
+    "CImplementation",
+    "WalkEntry",
+    "find_extension",
+    "hash_file",
+    "hash_files",
+    "implementation",
+    "program",
+    "walk",
+]
 
 
 def implementation() -> Literal["c", "python"]:

@@ -15,7 +15,16 @@ Advance = Callable[[int, int], None]
 """Told so many more bytes and files, as :meth:`Progress.advance` is."""
 
 
-def run(native: CImplementation, call: Callable[[Any], int], advance: Advance) -> int:
+def count_threads() -> int:
+    """Return how many threads a call may use: one for each CPU that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def _tell_nobody(byte_count: int, file_count: int) -> None:
+    """For calls that are quick, or done for somebody who tells no progress."""
+
+
+def run(native: CImplementation, call: Callable[[Any], int], advance: Advance = _tell_nobody) -> int:
     """Return what `call` does when given a ``struct volt_job *``; 0 or above.
 
     It runs in a thread of its own, for a signal's handler runs only in a main thread that is in Python. An exception
@@ -39,6 +48,7 @@ def run(native: CImplementation, call: Callable[[Any], int], advance: Advance) -
         while worker.is_alive():
             worker.join(_LOOK)
             tell()
+        tell()  # it may have ended before anybody looked
     except BaseException:
         job.cancelled = 1
         _join(worker)

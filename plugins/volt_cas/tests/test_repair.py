@@ -352,7 +352,7 @@ def test_what_another_run_has_healed_meanwhile_stays(store, kept, source, meanwh
     assert not (store.path / "quarantine").exists()
 
 
-def test_what_a_disk_does_not_read_today_is_no_reason_to_remove_it(store, kept, source, monkeypatch):
+def test_what_a_disk_does_not_read_today_is_no_reason_to_remove_it(store, kept, source, monkeypatch, twin):
     unneeded = tuple(path for path in (store.path / "objects").rglob("*") if path.is_file())
 
     def fail(root, paths, **options):

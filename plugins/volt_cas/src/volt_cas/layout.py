@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,7 +124,7 @@ class Layout:
 
     def read_tree_file(self, digest: bytes) -> bytes:
         """Return the bytes of a record. Raises :class:`FileNotFoundError`."""
-        return self.tree_path(digest).read_bytes()
+        return read_regular(self.tree_path(digest))
 
     def has_tree(self, digest: bytes) -> bool:
         """Tell whether there is a record with this digest."""
@@ -180,8 +182,17 @@ class Layout:
             )
 
 
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file of a store. Raises :class:`OSError`, also for what is no regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path))
+        return file.read()
+
+
 def addressed(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what lies in a fanned-out folder with its name put together again; other files are passed over.
+    """Yield what lies in a fanned-out folder, sorted, with its name put together again; other files are passed over.
 
     Only names of variants have something behind the digest.
     """
@@ -190,7 +201,7 @@ def addressed(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         for prefix in sorted(prefixes, key=lambda entry: entry.name):
             if prefix.is_dir(follow_symlinks=False):
                 with os.scandir(prefix) as entries:
-                    for entry in entries:
+                    for entry in sorted(entries, key=lambda entry: entry.name):
                         name = prefix.name + entry.name
                         if len(prefix.name) == 2 and pattern.fullmatch(name):
                             yield name, entry

@@ -17,6 +17,9 @@ from volt_cas.staging import open_staging, sync_store
 from volt_core import fs
 from volt_core.contracts import SILENT, CheckoutMode
 
+OTHER = "is another one than the tree has"
+MISSING = "is missing"
+EXTRA = "does not belong there"
 _ROOT = "root"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _IS_TYPE: dict[type[Node], Callable[[int], bool]] = {
@@ -74,18 +77,23 @@ def find_difference(layout: Layout, digest: bytes, inodes: Mapping[int, bytes]) 
                     if entry.name in names:
                         names.remove(entry.name)
                         if not _is_like(descriptor, entry, inodes):
-                            return f"'{below.shown(there)}' is another one than the tree has"
+                            return told(OTHER, there)
                     elif type(entry) in _IS_TYPE:  # devices are left out without root
-                        return f"'{below.shown(there)}' is missing"
+                        return told(MISSING, there)
                     if isinstance(entry, DirectoryEntry):
                         pending.append((there, entry.digest))
             finally:
                 os.close(descriptor)
             if names:
-                return f"'{below.shown(below.join(path, min(names)))}' does not belong there"
+                return told(EXTRA, below.join(path, min(names)))
     finally:
         os.close(root)
     return None
+
+
+def told(difference: str, path: bytes) -> str:
+    """Return for people what is wrong at a path of a linked checkout."""
+    return f"'{below.shown(path)}' {difference}"
 
 
 def _is_like(folder: int, entry: Node, inodes: Mapping[int, bytes]) -> bool:

@@ -9,7 +9,7 @@ from volt_cas.layout import Layout, digest_text
 from volt_cas.record import MAX_DEPTH, DirectoryRecord, LinksRecord, Record, TreeRecord
 from volt_core.errors import ObjectCorrupt, ObjectMissing, StoreError
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever lies there must not block
 
 
 def open_object(layout: Layout, digest: bytes, size: int) -> int:

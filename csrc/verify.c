@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Verification of a store. First all names and sizes are listed, then everything is hashed: large files first, so that no
+ * thread is left with one at the end, then bucket by bucket.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "threads.h"
+#include "verify.h"
+
+/* Bytes; a file of this size is a task of its own. */
+#define LARGE (8UL * 1024 * 1024)
+#define N_FOLDERS 3U
+
+struct large {
+        const struct fanout *fanout;
+        const struct volt_stored *file;
+};
+
+struct pass {
+        struct volt_verification *v;
+        struct large *large;
+        size_t n_large;
+        atomic_size_t next;
+};
+
+/* How the listing of records, objects and variants is spread over tasks, and the hashing after the large files. */
+static struct fanout *folder_of(struct volt_verification *v, size_t task) {
+        struct fanout *folders[N_FOLDERS] = { &v->records, &v->objects, &v->variants };
+
+        return folders[task / N_BUCKETS];
+}
+
+int verify_note_damage(struct volt_verification *v, int error, const char *folder, unsigned number, const char *name) {
+        char path[STORE_PATH_SIZE + STORED_NAME_SIZE];
+        int32_t code = error;
+        int r, n;
+
+        n = snprintf(path, sizeof path, "%s/%02x/%s", folder, number, name);
+        (void) pthread_mutex_lock(&v->lock);
+        r = buffer_append(&v->damaged, &code, sizeof code);
+        if (r >= 0)
+                r = buffer_append(&v->damaged, path, (size_t) n + 1);
+        (void) pthread_mutex_unlock(&v->lock);
+        return r;
+}
+
+static void list_work(void *userdata, unsigned thread) {
+        _cleanup_free_ char *dirents = malloc(DIRENTS_SIZE);
+        struct pass *pass = userdata;
+        struct volt_verification *v = pass->v;
+
+        (void) thread;
+        while (!failure_is_set(&v->failure)) {
+                size_t task = atomic_fetch_add(&pass->next, 1);
+                struct fanout *f;
+                int r;
+
+                if (task >= (size_t) N_FOLDERS * N_BUCKETS)
+                        return;
+                f = folder_of(v, task);
+                r = !dirents ? -ENOMEM : job_is_cancelled(v->job) ? -ECANCELED :
+                        fanout_list(f, (unsigned) (task % N_BUCKETS), f != &v->records, dirents);
+                if (r < 0)
+                        failure_set(&v->failure, r, f->folder, (unsigned) (task % N_BUCKETS), "");
+        }
+}
+
+/* Hashes an open file of a known size. That a read comes back short at the known end saves asking for the end again. */
+static int hash_open_file(struct verifier *t, int fd, uint64_t size, unsigned char *ret_digest) {
+        struct hasher *h = &t->hasher;
+        uint64_t done = 0;
+
+        if (!EVP_DigestInit_ex(h->context, h->md, NULL))
+                return -ENOMEM;
+        for (;;) {
+                ssize_t n;
+
+                if (job_is_cancelled(t->v->job))
+                        return -ECANCELED;
+                n = RETRY_EINTR(read(fd, h->buffer, HASHER_BUFFER_SIZE));
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                if (!EVP_DigestUpdate(h->context, h->buffer, (size_t) n))
+                        return -ENOMEM;
+                done += (uint64_t) n;
+                job_advance(t->v->job, (uint64_t) n, 0);
+                if (done == size && (size_t) n < HASHER_BUFFER_SIZE)
+                        break;
+        }
+        return EVP_DigestFinal_ex(h->context, ret_digest, NULL) ? 0 : -ENOMEM;
+}
+
+static int hash_file(struct verifier *t, const struct fanout *f, int dir_fd, const struct volt_stored *file) {
+        unsigned char digest[VOLT_DIGEST_SIZE];
+        _cleanup_close_ int fd = -1;
+        char name[STORED_NAME_SIZE];
+        int r;
+
+        stored_name(f, file, name);
+        if (file->state == STORED_IRREGULAR)
+                r = -EINVAL;
+        else {
+                fd = openat_noatime(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+                r = fd < 0 ? -errno : hash_open_file(t, fd, file->size, digest);
+        }
+        if (r == -ENOMEM || r == -ECANCELED)
+                return r;
+        job_advance(t->v->job, 0, 1);
+        if (r >= 0 && memcmp(digest, file->digest, sizeof digest) == 0)
+                return 0;
+        return verify_note_damage(t->v, r, f->folder, file->digest[0], name);
+}
+
+static int hash_large(struct verifier *t, const struct large *large) {
+        _cleanup_close_ int fd = fanout_open_bucket(large->fanout, large->file->digest[0]);
+
+        return fd < 0 ? fd : hash_file(t, large->fanout, fd, large->file);
+}
+
+static int hash_bucket(struct verifier *t, const struct fanout *f, unsigned number) {
+        const struct bucket *bucket = &f->buckets[number];
+        _cleanup_close_ int fd = -1;
+
+        if (bucket->n == 0)
+                return 0;
+        fd = fanout_open_bucket(f, number);
+        if (fd < 0)
+                return fd;
+        for (size_t i = 0; i < bucket->n; i++) {
+                int r;
+
+                if (bucket->files[i].size >= LARGE)
+                        continue;
+                r = hash_file(t, f, fd, &bucket->files[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void hash_work(void *userdata, unsigned thread) {
+        struct pass *pass = userdata;
+        struct volt_verification *v = pass->v;
+        struct verifier t = { .v = v };
+        _cleanup_sha256_ sha256_t md = sha256_new();
+        int ready = hasher_init(&t.hasher, md);
+
+        (void) thread;
+        while (!failure_is_set(&v->failure)) {
+                size_t task = atomic_fetch_add(&pass->next, 1);
+                const struct fanout *f;
+                unsigned number;
+                int r = ready;
+
+                if (task < pass->n_large) {
+                        f = pass->large[task].fanout;
+                        number = pass->large[task].file->digest[0];
+                        if (r >= 0)
+                                r = hash_large(&t, &pass->large[task]);
+                } else {
+                        task -= pass->n_large;
+                        if (task >= (size_t) N_FOLDERS * N_BUCKETS)
+                                break;
+                        f = folder_of(v, task);
+                        number = (unsigned) (task % N_BUCKETS);
+                        if (r >= 0)
+                                r = f == &v->records ? verify_records(&t, number) : hash_bucket(&t, f, number);
+                }
+                if (r < 0)
+                        failure_set(&v->failure, r, f->folder, number, "");
+        }
+        hasher_done(&t.hasher);
+        buffer_done(&t.record);
+        free(t.children);
+}
+
+static int by_size(const void *a, const void *b) {
+        const struct large *x = a, *y = b;
+
+        return (x->file->size < y->file->size) - (x->file->size > y->file->size);
+}
+
+/* Adds up what was listed, and picks the large files. */
+static int sum_up(struct volt_verification *v, struct pass *pass) {
+        struct fanout *folders[] = { &v->objects, &v->variants };
+        size_t allocated = 0;
+
+        for (size_t i = 0; i < 2 * N_BUCKETS; i++) {
+                const struct fanout *f = folders[i / N_BUCKETS];
+                const struct bucket *bucket = &f->buckets[i % N_BUCKETS];
+
+                for (size_t j = 0; j < bucket->n; j++) {
+                        v->result.bytes += bucket->files[j].size;
+                        if (bucket->files[j].size < LARGE)
+                                continue;
+                        if (grow(&pass->large, &allocated, pass->n_large + 1, sizeof *pass->large, 64) < 0)
+                                return -ENOMEM;
+                        pass->large[pass->n_large++] = (struct large) { .fanout = f, .file = &bucket->files[j] };
+                }
+        }
+        if (pass->n_large > 0)
+                qsort(pass->large, pass->n_large, sizeof *pass->large, by_size);
+        __atomic_store_n(&v->job->total, v->result.bytes, __ATOMIC_RELAXED);
+
+        for (unsigned i = 0; i < N_BUCKETS; i++) {
+                if (v->records.buckets[i].n > UINT32_MAX - v->first_record[i])
+                        return -EOVERFLOW;
+                v->first_record[i + 1] = v->first_record[i] + (uint32_t) v->records.buckets[i].n;
+        }
+        v->nodes = calloc((size_t) v->first_record[N_BUCKETS] + 1, sizeof *v->nodes);
+        return v->nodes ? 0 : -ENOMEM;
+}
+
+static int verify_run(struct volt_verification *v, int store_fd, unsigned n_threads) {
+        struct pass listing = { .v = v }, hashing = { .v = v };
+        int r;
+
+        r = fanout_open(&v->records, store_fd, "trees");
+        if (r >= 0)
+                r = fanout_open(&v->objects, store_fd, "objects");
+        if (r >= 0)
+                r = fanout_open(&v->variants, store_fd, "variants");
+        if (r < 0)
+                return r;
+        /* Records first: whatever runs meanwhile has linked what a record names before it. */
+        run_threads(n_threads, list_work, &listing);
+        if (v->failure.error < 0)
+                return v->failure.error;
+        r = sum_up(v, &hashing);
+        if (r >= 0) {
+                run_threads(n_threads, hash_work, &hashing);
+                r = v->failure.error;
+        }
+        free(hashing.large);
+        if (r >= 0)
+                r = verify_levels(v);
+        if (r < 0)
+                return r;
+        v->result.objects = fanout_count(&v->objects);
+        v->result.records = fanout_count(&v->records);
+        v->result.is_whole = !v->has_holes;
+        v->result.damaged = v->damaged.data;
+        v->result.damaged_size = v->damaged.size;
+        return 0;
+}
+
+int volt_verify(int store_fd, unsigned n_threads, struct volt_job *job,
+                struct volt_verification **ret, char **ret_failed_path) {
+        struct volt_verification *v;
+        int r;
+
+        if (n_threads == 0)
+                return -EINVAL;
+        v = calloc(1, sizeof *v);
+        if (!v)
+                return -ENOMEM;
+        v->objects.fd = v->variants.fd = v->records.fd = -1;
+        v->job = job;
+        (void) pthread_mutex_init(&v->lock, NULL);
+        r = verify_run(v, store_fd, n_threads);
+        v->job = NULL;
+        if (r < 0) {
+                *ret_failed_path = v->failure.error < 0 ? strdup(v->failure.path) : NULL;
+                volt_verification_free(v);
+                return r;
+        }
+        *ret = v;
+        return 0;
+}
+
+const struct volt_verified *volt_verification_result(const struct volt_verification *v) {
+        return &v->result;
+}
+
+const struct volt_stored *volt_verification_files(const struct volt_verification *v, bool variants,
+                                                  unsigned prefix, size_t *ret_n) {
+        const struct bucket *bucket = &(variants ? &v->variants : &v->objects)->buckets[prefix % N_BUCKETS];
+
+        *ret_n = bucket->n;
+        return bucket->files;
+}
+
+void volt_verification_free(struct volt_verification *v) {
+        if (!v)
+                return;
+        for (uint32_t i = 0; v->nodes && i < v->first_record[N_BUCKETS]; i++)
+                free(v->nodes[i].children);
+        free(v->nodes);
+        fanout_done(&v->objects);
+        fanout_done(&v->variants);
+        fanout_done(&v->records);
+        buffer_done(&v->damaged);
+        (void) pthread_mutex_destroy(&v->lock);
+        free(v);
+}
