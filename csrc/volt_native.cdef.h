@@ -239,3 +239,39 @@ enum volt_difference {
 int volt_compare(const struct volt_verification *verification, int store_fd, int links_fd,
                  const unsigned char *digests, size_t n_digests, unsigned n_threads, struct volt_job *job,
                  unsigned char **ret_differences, size_t *ret_size);
+
+/* How many names an inode will lose with what goes before the files of the store. */
+struct volt_lost {
+        uint64_t inode;
+        uint64_t names;
+};
+
+/* What volt_choose() found. The pointers belong to the choice. */
+struct volt_chosen {
+        uint64_t bytes;
+        uint64_t young;               /* kept because of their age: files, and trees with all they reach */
+        const unsigned char *records; /* top records first; each a digest and a uint64_t of its size */
+        uint64_t n_records;
+        const unsigned char *objects; /* the same */
+        uint64_t n_objects;
+        const unsigned char *variants;/* each a uint64_t of its size, its name (prefix and rest joined) and a NUL */
+        size_t variants_size;
+        uint64_t n_variants;
+};
+
+struct volt_choice;
+
+/* Chooses what gc removes. Kept is what the n_roots digests at `roots` reach, and those of `spared`, and any top record
+ * whose file is not older than `limit` (seconds since the epoch), together with what it reaches; and whatever else is not
+ * older. Damage below a root is a failure: -EBADMSG, or -ENOENT for a missing record. Below the others it ends the search
+ * there. `lost`, sorted by inode, tells what has to be counted off from the links of variants. */
+int volt_choose(int store_fd, const unsigned char *roots, size_t n_roots, const unsigned char *spared, size_t n_spared,
+                double limit, const struct volt_lost *lost, size_t n_lost, unsigned n_threads, struct volt_job *job,
+                struct volt_choice **ret, char **ret_failed_path);
+
+const struct volt_chosen *volt_choice_result(const struct volt_choice *choice);
+
+/* Removes what was chosen, once: records before what they name, top records before all others. */
+int volt_sweep(struct volt_choice *choice, unsigned n_threads, struct volt_job *job, char **ret_failed_path);
+
+void volt_choice_free(struct volt_choice *choice);

@@ -1,9 +1,10 @@
-"""Verify by the extension and by Python says the same, whatever the store has gone through."""
+"""Verify and gc by the extension and by Python say the same, whatever the store has gone through."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from random import Random
 
 import pytest
@@ -12,7 +13,8 @@ from volt_cas import record
 from volt_cas.layout import fan_out
 from volt_cas.record import DirectoryEntry, DirectoryRecord, LinksRecord, Metadata, TreeRecord
 from volt_core import native
-from volt_core.contracts import Ref
+from volt_core.contracts import CheckoutMode, Ref
+from volt_core.errors import StoreError
 from volt_core.testing import host
 
 METADATA = Metadata(0o755, 0, 0, 0, 0)
@@ -270,3 +272,97 @@ def test_an_interrupt_ends_a_verification(filled):
     with pytest.raises(KeyboardInterrupt):
         filled.verify(progress=Interrupted())
     assert filled.verify().damaged == ()
+
+
+def grown(store, source):
+    """Give the store trees that nothing names, an old one, a young one, and a damaged one; and a doomed checkout.
+
+    Return a time between old and young.
+    """
+    (source / "a").write_text("former")
+    former = store.put_directory(source, ref=Ref(name="former", digest="")).digest
+    store.linked_tree(former)
+    store.delete_ref("former")
+    time.sleep(0.05)
+    between = time.time()
+    time.sleep(0.05)
+    (source / "a").write_text("one")
+    (source / "sub/file").write_text("young")
+    store.put_directory(source)
+    (source / "sub/deeper/z").write_text("damaged")
+    damaged = store.put_directory(source).digest
+    record_of = next(store.entries(damaged, b"sub/deeper")).digest.removeprefix("sha256:")
+    (store.path / "trees" / fan_out(bytes.fromhex(record_of))).unlink()
+    return between
+
+
+@pytest.mark.parametrize("what", ["all", "the old", "nothing"])
+def test_gc_chooses_and_removes_the_same(filled, source, by_both, held, monkeypatch, what):
+    between = grown(filled, source)
+    now = {"all": time.time() + 60, "the old": between, "nothing": 0.0}[what]
+    monkeypatch.setattr(time, "time", lambda: now)
+    report = by_both(lambda: filled.gc(dry_run=True, grace=0))
+    assert bool(report.objects) == (what != "nothing")
+    assert bool(report.kept_young) == (what != "all")
+    before = held(filled.path)
+    wet = filled.gc(grace=0)
+    assert (wet.removed, wet.bytes, wet.kept_young) == (report.removed, report.bytes, report.kept_young)
+    gone = before.keys() - held(filled.path).keys()
+    counted = {path for path in gone if path.startswith(("objects/", "trees/", "variants/"))}
+    assert len(counted) == wet.objects + wet.trees + wet.variants
+    assert sum(before[path] for path in counted) == wet.bytes
+    assert filled.verify().damaged == ()
+    assert filled.read_file(filled.find_ref("y").digest, b"sub/file") == b"content"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_gc_spares_the_same_former_trees(filled, source, by_both, count):
+    for text in ("former", "damaged", "newest"):
+        (source / "a").write_text(text)
+        filled.put_directory(source, ref=Ref(name="y", digest=""))
+    damaged = filled.ref_log("y")[-2].digest.removeprefix("sha256:")
+    (filled.path / "trees" / fan_out(bytes.fromhex(damaged))).unlink()
+    report = by_both(lambda: filled.gc(dry_run=True, grace=0, keep_last=count))
+    assert report.objects == {0: 2, 1: 2, 2: 1}[count]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip, lambda path: path.unlink(), lambda path: replace(path, os.mkfifo), lambda path: path.write_bytes(b"")],
+)
+def test_gc_stops_at_damage_with_the_same_words(filled, by_both, held, damage):
+    damage(stored(filled, b"sub"))
+    before = held(filled.path)
+
+    def act():
+        with pytest.raises(StoreError) as caught:
+            filled.gc(grace=0)
+        return str(caught.value), caught.value.hint
+
+    by_both(act)
+    assert held(filled.path) == before
+
+
+def test_gc_of_many_removes_each_of_them(store, tmp_path, by_both):
+    top = tmp_path / "many"
+    for number in range(600):
+        folder = top / str(number % 40)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / str(number)).write_text(str(number))
+    kept = store.put_directory(top, ref=Ref(name="kept", digest="")).digest
+    for number in range(300):
+        (top / str(number % 40) / str(number)).write_text(f"other {number}")
+    store.put_directory(top)
+    store.checkout(kept, tmp_path / "out", mode=CheckoutMode.LINK)
+    report = by_both(lambda: store.gc(dry_run=True, grace=0))
+    assert (report.objects, report.trees) == (300, 42)
+    assert store.gc(grace=0) == type(report)(
+        dry_run=False,
+        objects=300,
+        trees=42,
+        variants=0,
+        bytes=report.bytes,
+        removed=report.removed,
+    )
+    assert by_both(store.verify).objects == 600
+    assert by_both(lambda: store.gc(grace=0)).removed == ()

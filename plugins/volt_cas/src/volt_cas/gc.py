@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volt_cas import below
-from volt_cas.layout import Layout, addressed, digest_bytes, digest_text
-from volt_cas.objects import read_record
-from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeRecord
+from volt_cas.choosing import Choice, choose
+from volt_cas.layout import Layout, addressed, digest_bytes
 from volt_cas.refs import Refs
 from volt_core import fs, native
 from volt_core.contracts import GcReport
-from volt_core.errors import ObjectCorrupt, ObjectMissing, StateError, StoreError
+from volt_core.errors import StateError
 from volt_core.names import DIGEST_PREFIX, USE_PREFIX
 
 _CACHE_AGE = 30 * 86400.0
@@ -36,8 +35,8 @@ def collect(layout: Layout, refs: Refs, *, dry_run: bool, grace: float, keep_las
     """
     with layout.exclusive():
         run = _Collection(layout, time.time() - grace)
-        run.mark(refs)
-        run.mark_former(refs, keep_last)
+        run.find_roots(refs)
+        run.find_former(refs, keep_last)
         run.choose()
         if not dry_run:
             _clean(layout, refs)
@@ -61,19 +60,17 @@ class _Collection:
     def __init__(self, layout: Layout, limit: float) -> None:
         self._layout = layout
         self._limit = limit
-        self._trees: set[bytes] = set()
-        self._objects: set[bytes] = set()
-        self._roots: set[bytes] = set()
+        self._roots: dict[bytes, str] = {}
+        self._former: list[bytes] = []
         self._doomed_refs: list[str] = []
         self._doomed_links: list[Path] = []
-        self._doomed_files: list[str] = []
+        self._doomed_objects: list[tuple[Path, int]] = []
         self._removed: list[str] = []
-        self._counts = {"tree": 0, "object": 0, "variant": 0}
-        self._bytes = 0
         self._young = 0
+        self._choice: Choice
 
-    def mark(self, refs: Refs) -> None:
-        """Find what refs reach, and what trees reach that are young, for they may be about to get a ref."""
+    def find_roots(self, refs: Refs) -> None:
+        """Find which trees are named, and by which ref first."""
         mounted = None
         for ref in refs.read_all():
             if isinstance(ref, StateError):
@@ -84,79 +81,27 @@ class _Collection:
                     self._doomed_refs.append(ref.name)
                     self._removed.append(f"ref {ref.name}: its tree is mounted nowhere")
                     continue
-            digest = digest_bytes(ref.digest)
-            self._roots.add(digest)
-            try:
-                self._mark_tree(digest)
-            except (ObjectMissing, ObjectCorrupt) as error:
-                raise StoreError(
-                    f"Cannot collect garbage: ref '{ref.name}' reaches a damaged record: {error.brief}",
-                    hint="Put that tree again or delete the ref; 'volt cas verify' shows all damage.",
-                ) from error
-        for name, entry in addressed(self._layout.trees):
-            digest = bytes.fromhex(name)
-            if digest not in self._trees and entry.stat(follow_symlinks=False).st_mtime >= self._limit:
-                # Damaged or half swept: nothing to protect.
-                with contextlib.suppress(ObjectMissing, ObjectCorrupt):
-                    if isinstance(read_record(self._layout, digest), TreeRecord):
-                        self._mark_tree(digest)
-                        self._young += 1
+            self._roots.setdefault(digest_bytes(ref.digest), ref.name)
 
-    def mark_former(self, refs: Refs, count: int) -> None:
-        """Find what the newest former trees of each ref reach; of one that is damaged already, what can be found."""
+    def find_former(self, refs: Refs, count: int) -> None:
+        """Find the newest former trees of each ref; of one that is damaged already stays what can be found."""
         for ref in refs.list() if count else ():
             former = dict.fromkeys(change.digest for change in reversed(refs.log(ref.name)) if change.digest)
             former.pop(ref.digest, None)
-            for digest in itertools.islice(former, count):
-                with contextlib.suppress(ObjectMissing, ObjectCorrupt):
-                    self._mark_tree(digest_bytes(digest))
-
-    def _mark_tree(self, digest: bytes) -> None:
-        pending = [digest]
-        while pending:
-            digest = pending.pop()
-            if digest in self._trees:
-                continue
-            record = read_record(self._layout, digest)
-            self._trees.add(digest)
-            if isinstance(record, DirectoryRecord):
-                for entry in record.entries:
-                    if isinstance(entry, FileEntry):
-                        self._objects.add(entry.digest)
-                    elif isinstance(entry, DirectoryEntry):
-                        pending.append(entry.digest)
-            elif isinstance(record, TreeRecord):
-                pending.append(record.digest)
-                if record.links is not None:
-                    pending.append(record.links)
+            self._former += map(digest_bytes, itertools.islice(former, count))
 
     def choose(self) -> None:
         """Choose what goes, all of it before anything does: to remove a link is to change the file's age and links."""
         self._choose_links()
-        doomed = self._count_doomed()
-        tops: list[tuple[str, os.DirEntry[str]]] = []
-        directories: list[tuple[str, os.DirEntry[str]]] = []
-        for name, entry in addressed(self._layout.trees):
-            if bytes.fromhex(name) not in self._trees:
-                is_top = Path(entry.path).read_bytes()[1:6] == b"\xa4tree"
-                (tops if is_top else directories).append((name, entry))
-        for name, entry in (*tops, *directories):
-            info = entry.stat(follow_symlinks=False)
-            self._doom("tree", digest_text(bytes.fromhex(name)), entry.path, info, info.st_mtime, "no ref reaches it")
-        for name, entry in addressed(self._layout.variants):
-            info = entry.stat(follow_symlinks=False)
-            if info.st_nlink - doomed[info.st_ino] <= 1:
-                self._doom("variant", name, entry.path, info, info.st_ctime, "no checkout links to it")
-        for name, entry in addressed(self._layout.objects):
-            digest = bytes.fromhex(name)
-            if digest not in self._objects:
-                info = entry.stat(follow_symlinks=False)
-                self._doom("object", digest_text(digest), entry.path, info, info.st_ctime, "no ref reaches it")
-
-        if self._layout.quarantine.is_dir():
-            for entry in os.scandir(self._layout.quarantine):
-                info = entry.stat(follow_symlinks=False)
-                self._doom("object", f"quarantine/{entry.name}", entry.path, info, info.st_ctime, "it is damaged")
+        has_variants = next(addressed(self._layout.variants), None) is not None
+        lost = self._count_doomed() if has_variants else Counter[int]()
+        self._choice = choose(self._layout, self._roots, self._former, self._limit, lost)
+        for path in sorted(self._layout.quarantine.iterdir()) if self._layout.quarantine.is_dir() else ():
+            info = path.lstat()
+            if info.st_ctime >= self._limit:
+                self._young += 1
+            else:
+                self._doomed_objects.append((path, info.st_size))
 
     def sweep(self, refs: Refs) -> None:
         """Remove users before what they use, so that an interrupted run leaves no tree with holes."""
@@ -167,34 +112,35 @@ class _Collection:
             doomed = self._layout.tmp / f"doomed-{path.name}"
             os.rename(path, doomed)
             fs.remove_tree(doomed)
-        for name in self._doomed_files:
-            os.unlink(name)
+        self._choice.remove()
+        for path, _ in self._doomed_objects:
+            path.unlink()
 
     def report(self, *, dry_run: bool) -> GcReport:
         """Return what was chosen."""
+        choice = self._choice
         return GcReport(
             dry_run=dry_run,
-            objects=self._counts["object"],
-            trees=self._counts["tree"],
-            variants=self._counts["variant"],
-            bytes=self._bytes,
-            kept_young=self._young,
-            removed=tuple(self._removed),
+            objects=choice.objects + len(self._doomed_objects),
+            trees=choice.trees,
+            variants=choice.variants,
+            bytes=choice.byte_count + sum(size for _, size in self._doomed_objects),
+            kept_young=self._young + choice.young,
+            removed=(
+                *self._removed,
+                *choice.lines(),
+                *(
+                    f"object quarantine/{path.name} ({size} bytes): it is damaged"
+                    for path, size in self._doomed_objects
+                ),
+            ),
         )
 
-    def _doom(self, kind: str, name: str, path: str, info: os.stat_result, born: float, why: str) -> None:
-        if born >= self._limit:
-            self._young += 1
-            return
-        self._counts[kind] += 1
-        self._bytes += info.st_size
-        self._removed.append(f"{kind} {name} ({info.st_size} bytes): {why}")
-        self._doomed_files.append(path)
-
     def _choose_links(self) -> None:
-        mounted = mounted_links()
-        for digest, path in self._layout.linked():
-            if digest in self._roots or path.name in mounted:
+        unnamed = [path for digest, path in self._layout.linked() if digest not in self._roots]
+        mounted = mounted_links() if unnamed else ""
+        for path in unnamed:
+            if path.name in mounted:
                 continue
             if path.stat().st_ctime >= self._limit:
                 self._young += 1
