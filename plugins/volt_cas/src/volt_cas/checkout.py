@@ -149,6 +149,8 @@ class Checkout:
             left = self._make_natively(digest)
             if b"" in left:
                 self._fill(_Frame(b"", tree.metadata, self._children(tree.digest), left[b""]))
+            if self._linker:
+                self._linker.keep()
         finally:
             os.close(self._root)
         return CheckoutResult(

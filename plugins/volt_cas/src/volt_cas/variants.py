@@ -13,6 +13,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from volt_cas import below
 from volt_cas.layout import Layout, fan_out
@@ -20,13 +21,26 @@ from volt_cas.metadata import Applier, is_overlay, metadata_of, read_xattrs
 from volt_cas.objects import open_object
 from volt_cas.record import FileEntry, Metadata, metadata_digest
 from volt_cas.sparse import copy_content
+from volt_cas.staging import sync_filesystem
 from volt_core.errors import StoreError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+class _Variant(NamedTuple):
+    """One that has no name in the store yet."""
+
+    staged: Path
+    entry: FileEntry
+    metadata: Metadata
+    number: int
+
+
 class Linker:
     """Makes hard links to stored content for one checkout. `staging` is a directory for what is being made.
+
+    Variants get their names at the end, by :meth:`keep`: to make each of thousands durable would take as long as
+    writing them does. Until then they are linked from where they are staged.
 
     Attributes:
         max_links: of an inode; None stands for the limit of the file system.
@@ -38,6 +52,28 @@ class Linker:
         self._applier = applier
         self.max_links = max_links
         self._chosen: dict[tuple[bytes, Metadata], Path] = {}
+        self._made: dict[Path, _Variant] = {}
+
+    def keep(self) -> None:
+        """Give the variants that were made their names, when they are durable."""
+        if not self._made:
+            return
+        descriptor = os.open(self._staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_filesystem(descriptor)
+        finally:
+            os.close(descriptor)
+        for variant in self._made.values():
+            self._keep(variant)
+
+    def _keep(self, variant: _Variant) -> None:
+        for number in itertools.count(variant.number):
+            path = self._path(variant.entry, variant.metadata, number)
+            # Another checkout may have been quicker: its inode keeps this name, so ours is a sibling.
+            if not _has(path, variant.entry.size, variant.metadata):
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                os.rename(variant.staged, path)
+                return
 
     def link(self, entry: FileEntry, folder: int) -> None:
         """Make `entry.name` in the open directory `folder` a link to its content."""
@@ -59,39 +95,37 @@ class Linker:
             yield found
         for number in itertools.count():
             path = self._path(entry, metadata, number)
-            if not _has(path, entry.size, metadata):
+            if path not in self._made and not _has(path, entry.size, metadata):
                 metadata = self._make(entry, metadata, number)
                 path = self._path(entry, metadata, number)
-            yield path
+            yield self._made[path].staged if path in self._made else path
 
     def _path(self, entry: FileEntry, metadata: Metadata, number: int) -> Path:
         base = f"{fan_out(entry.digest)}.{metadata_digest(metadata).hex()}"
         return self._layout.variants / (f"{base}.{number}" if number else base)
 
     def _make(self, entry: FileEntry, metadata: Metadata, number: int) -> Metadata:
-        """Make the variant, in place of one that was written to; return the metadata that it is kept under.
+        """Stage the variant; return the metadata that it is kept under.
 
         That is what the file system took: no file stands under the name of what it is not.
         """
         source = open_object(self._layout, entry.digest, entry.size)
         try:
-            temporary = self._staging / "variant"
+            temporary = self._staging / f"variant-{len(self._made)}"
             target = os.open(temporary, _CREATE, 0o600)
             try:
                 copy_content(source, target, entry.size)
                 self._applier.apply(target, metadata)
                 taken = metadata_of(os.fstat(target), read_xattrs(target)[0])
-                os.fsync(target)
             finally:
                 os.close(target)
         finally:
             os.close(source)
         path = self._path(entry, taken, number)
-        if _has(path, entry.size, taken):
-            os.unlink(temporary)  # refused the last time too, or another checkout was quicker
+        if path in self._made or _has(path, entry.size, taken):
+            os.unlink(temporary)  # refused the last time too
         else:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            os.rename(temporary, path)
+            self._made[path] = _Variant(temporary, entry, taken, number)
         return taken
 
     def _try(self, source: Path, entry: FileEntry, folder: int) -> bool:
