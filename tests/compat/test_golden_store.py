@@ -70,7 +70,7 @@ def test_a_tree_has_the_digest_it_had(golden, release, volt, tmp_path, policy):
 @pytest.mark.needs_root
 def test_a_directory_has_the_digest_it_had(golden, release, tmp_path):
     digest = DIGESTS[release.name][MtimePolicy.KEEP]
-    for mode in CheckoutMode:
+    for mode in (CheckoutMode.AUTO, CheckoutMode.COPY, CheckoutMode.LINK):
         golden.checkout(digest, tmp_path / mode, mode=mode)
     assert golden.put_directory(tmp_path / CheckoutMode.COPY).digest == digest
     assert differences(tmp_path / CheckoutMode.COPY, tmp_path / CheckoutMode.AUTO) == []
