@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -18,7 +18,6 @@ from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import read_tree
 from volt_cas.refs import Refs
-from volt_cas.writer import Writer, open_writer
 from volt_core.contracts import (
     SILENT,
     Change,
@@ -40,6 +39,9 @@ from volt_core.contracts import (
 )
 from volt_core.errors import ObjectMissing
 from volt_core.names import check_ref
+
+if TYPE_CHECKING:
+    from volt_cas.writer import Writer
 
 
 class CasStore(BundlesOfCas, Store):
@@ -219,6 +221,8 @@ class CasStore(BundlesOfCas, Store):
     @contextlib.contextmanager
     def _writing(self, ref: Ref | None, act: str) -> Iterator[Writer]:
         """Give a writer while gc is kept away; the store is made if there is none."""
+        from volt_cas.writer import open_writer
+
         if ref is not None:
             check_ref(ref.name)
         with explained(act, self.path):

@@ -11,12 +11,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from volt_cas import record
 from volt_cas.adopt import link_open_file
-from volt_cas.behind import Behind
 from volt_cas.layout import Layout, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.publish import (
@@ -34,6 +34,9 @@ from volt_cas.sparse import PIECE, write_sparse
 from volt_cas.staging import open_staging, sync_filesystem
 from volt_core import native
 from volt_core.native.staging import StagedFile
+
+if TYPE_CHECKING:
+    from volt_cas.behind import Behind
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -231,6 +234,8 @@ class Writer:
         if self._behind is None:
             extension = native.find_extension()
             if extension is not None:
+                from volt_cas.behind import Behind
+
                 self._behind = Behind(extension, self.staging_fd, self._applier.owner)
         return self._behind
 
