@@ -15,7 +15,7 @@ pytestmark = pytest.mark.needs_c_compiler
 
 ROOT = Path(__file__).parents[2]
 CAS = "plugins/volt_cas/tests"
-CALLERS = ["tests/unit/test_native.py", *(f"{CAS}/test_{name}.py" for name in ("round_trip", "links", "gc_verify"))]
+CALLERS = ["tests/unit/test_native.py", *(f"{CAS}/test_{name}.py" for name in ("round_trip", "engines"))]
 """Tests that go through all of the calls; ./dev test --sanitize runs others."""
 
 

@@ -41,7 +41,8 @@ assert store.linked_tree(digest).is_dir()
 IN_NAMESPACE = """
 import ctypes, os, sys
 from pathlib import Path
-import volt_cas.checkout, volt_cas.tar_in  # the user that the child becomes may not read this repository
+# The user that the child becomes may not read this repository.
+import volt_cas.behind, volt_cas.checkout, volt_cas.tar_in, volt_cas.writer
 from volt_cas.store import CasStore
 
 wait, tell = os.pipe(), os.pipe()
