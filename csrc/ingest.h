@@ -32,6 +32,7 @@ struct item {
         bool is_alias;                    /* another name of an inode that was read before this window */
         bool is_cached;                   /* its digest is what the cache has */
         bool is_new;                      /* to be kept in the new cache */
+        bool is_told;                     /* the job knows of its bytes */
         int error;                        /* negative errno */
         int reason;
         unsigned char digest[VOLT_DIGEST_SIZE];

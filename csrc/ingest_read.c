@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "chain.h"
 #include "ingest.h"
+#include "tee.h"
 #include "threads.h"
 
 #define SMALL HASHER_BUFFER_SIZE
@@ -79,10 +80,12 @@ static int read_content(struct ingest *in, struct reader *reader, int fd, struct
                 return stage_data(stager, stager->hasher.buffer, at, &metadata, item->digest);
         }
         if (known && known->size == item->st.st_size) {
+                struct tee tee = { .hasher = &stager->hasher, .job = in->job, .tells = true, .from = fd, .to = -1 };
                 enum presence presence;
 
                 /* Probably the same again: not worth writing before it is known. */
-                r = hasher_run(&stager->hasher, fd, item->digest, &size);
+                item->is_told = true;
+                r = tee_file(&tee, &item->st, item->digest, &size);
                 if (r >= 0 && size == (uint64_t) item->st.st_size)
                         r = find_object(&in->stage, item->digest, size, &presence);
                 else
@@ -90,7 +93,8 @@ static int read_content(struct ingest *in, struct reader *reader, int fd, struct
                 if (r < 0 || presence == PRESENCE_THERE)
                         return r;
         }
-        r = stage_file(stager, fd, &item->st, &metadata, item->digest, &size);
+        r = stage_file(stager, fd, &item->st, &metadata, !item->is_told, item->digest, &size);
+        item->is_told = true;
         if (r >= 0 && size != (uint64_t) item->st.st_size)
                 return changed(item);
         return r;
@@ -162,7 +166,7 @@ static void read_files(struct ingest *in, unsigned number) {
                                 return;
                         item = &w->items[w->files[i]];
                         item->error = read_file(in, number, &chain, &last, item);
-                        job_advance(in->job, (uint64_t) item->st.st_size, 1);
+                        job_advance(in->job, item->is_told ? 0 : (uint64_t) item->st.st_size, 1);
                 }
         }
 }

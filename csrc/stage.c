@@ -3,11 +3,10 @@
 
 #include "stage.h"
 #include "store.h"
+#include "tee.h"
 
-#define BLOCK 4096U
-
-void stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner) {
-        *s = (struct stage) { .store_fd = store_fd, .staging_fd = staging_fd, .owner = owner };
+void stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_job *job) {
+        *s = (struct stage) { .store_fd = store_fd, .staging_fd = staging_fd, .owner = owner, .job = job };
         pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -73,48 +72,6 @@ static int create(struct stager *s, const char *path) {
                 r = make_parent(s->dir_fd, path);
         }
         return r;
-}
-
-static int write_all_at(int fd, const unsigned char *data, size_t size, off_t offset) {
-        while (size > 0) {
-                ssize_t n = RETRY_EINTR(pwrite(fd, data, size, offset));
-
-                if (n < 0)
-                        return -errno;
-                data += n;
-                size -= (size_t) n;
-                offset += n;
-        }
-        return 0;
-}
-
-static bool is_zero(const unsigned char *data, size_t size) {
-        return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
-}
-
-/* Writes without aligned blocks of zeros. *end is where the file ends by now, if that was written. */
-static int write_sparse(int fd, const unsigned char *data, size_t size, off_t offset, off_t *end) {
-        size_t start = 0, at = 0;
-        int r;
-
-        while (at < size) {
-                size_t n = BLOCK - ((size_t) offset + at) % BLOCK;
-
-                if (n > size - at)
-                        n = size - at;
-                if (is_zero(data + at, n)) {
-                        r = write_all_at(fd, data + start, at - start, offset + (off_t) start);
-                        if (r < 0)
-                                return r;
-                        if (start < at)
-                                *end = offset + (off_t) at;
-                        start = at + n;
-                }
-                at += n;
-        }
-        if (start < at)
-                *end = offset + (off_t) at;
-        return write_all_at(fd, data + start, at - start, offset + (off_t) start);
 }
 
 /* Gives a file that was written up to `end` its size and metadata. */
@@ -204,96 +161,23 @@ int stage_data(struct stager *s, const unsigned char *data, size_t size, const s
         return stage_write(s, path, data, size, metadata);
 }
 
-/* Hashes zeros that take no room. */
-static int hash_hole(struct hasher *h, uint64_t size) {
-        size_t most = size < HASHER_BUFFER_SIZE ? size : HASHER_BUFFER_SIZE;
-
-        memset(h->buffer, 0, most);
-        for (; size > 0; size -= most) {
-                if (size < most)
-                        most = size;
-                if (!EVP_DigestUpdate(h->context, h->buffer, most))
-                        return -ENOMEM;
-        }
-        return 0;
-}
-
-/* Hashes what lies between two offsets and writes it to the same ones. *ret_at is where it really ended. */
-static int tee_range(struct hasher *h, int from, int to, off_t start, off_t end, off_t *ret_at, off_t *written) {
-        while (start < end) {
-                size_t want = end - start < HASHER_BUFFER_SIZE ? (size_t) (end - start) : HASHER_BUFFER_SIZE;
-                ssize_t n = RETRY_EINTR(pread(from, h->buffer, want, start));
-                int r;
-
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                if (!EVP_DigestUpdate(h->context, h->buffer, (size_t) n))
-                        return -ENOMEM;
-                r = write_sparse(to, h->buffer, (size_t) n, start, written);
-                if (r < 0)
-                        return r;
-                start += n;
-        }
-        *ret_at = start;
-        return 0;
-}
-
-/* Hashes a file and writes it to another, hole by hole where it has some. */
-static int copy_and_hash(struct hasher *h, int from, int to, const struct stat *st,
-                         unsigned char *ret_digest, uint64_t *ret_size, off_t *ret_written) {
-        bool has_holes = st->st_blocks * 512 < st->st_size;
-        off_t at = 0, written = 0;
-        int r;
-
-        if (!EVP_DigestInit_ex(h->context, h->md, NULL))
-                return -ENOMEM;
-        while (at < st->st_size) {
-                off_t start = has_holes ? lseek(from, at, SEEK_DATA) : 0;
-                off_t end = has_holes && start >= 0 ? lseek(from, start, SEEK_HOLE) : st->st_size;
-
-                if (start < 0 && errno == ENXIO)
-                        start = end = st->st_size;
-                if (start < 0 || end < 0)
-                        return -errno;
-                if (start > st->st_size)
-                        start = st->st_size;
-                if (end > st->st_size)
-                        end = st->st_size;
-                r = hash_hole(h, (uint64_t) (start - at));
-                if (r < 0)
-                        return r;
-                r = tee_range(h, from, to, start, end, &at, &written);
-                if (r < 0)
-                        return r;
-                if (at < end)
-                        break;
-        }
-        if (!EVP_DigestFinal_ex(h->context, ret_digest, NULL))
-                return -ENOMEM;
-        *ret_size = (uint64_t) at;
-        *ret_written = written;
-        return 0;
-}
-
-int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata,
+int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata, bool tells,
                unsigned char *ret_digest, uint64_t *ret_size) {
         static const char temporary[] = "objects/.large";
         _cleanup_close_ int to = -1;
+        struct tee tee = { .hasher = &s->hasher, .job = s->stage->job, .tells = tells, .from = fd };
         enum presence presence;
         char path[STORE_PATH_SIZE];
-        off_t written = 0;
         int r;
 
-        to = create(s, temporary);
+        to = tee.to = create(s, temporary);
         if (to < 0)
                 return to;
-        r = copy_and_hash(&s->hasher, fd, to, st, ret_digest, ret_size, &written);
+        r = tee_file(&tee, st, ret_digest, ret_size);
         if (r >= 0)
                 r = claim(s, ret_digest, *ret_size, &presence);
         if (r > 0) {
-                r = finish(s, to, written, *ret_size, metadata);
+                r = finish(s, to, tee.end, *ret_size, metadata);
                 staged_path(path, "objects", presence == PRESENCE_DAMAGED, ret_digest);
                 if (r >= 0 && presence == PRESENCE_DAMAGED)
                         r = make_parent(s->dir_fd, path);
@@ -329,7 +213,7 @@ int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *o
 
         if (number == 0)
                 return -EINVAL;
-        stage_init(&stage, -1, staging_fd, owner);
+        stage_init(&stage, -1, staging_fd, owner, NULL);
         for (size_t i = 0; r >= 0 && i < n_files; i++) {
                 struct metadata metadata;
                 bool is_record = !files[i].metadata;

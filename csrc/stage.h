@@ -19,12 +19,13 @@
 struct stage {
         int store_fd, staging_fd;
         const struct volt_owner *owner;
+        struct volt_job *job;             /* NULL: nobody looks on */
         pthread_mutex_t lock;             /* for what follows */
         struct digest_set known;          /* objects that were staged */
         uint64_t new_objects, new_bytes;
 };
 
-void stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner);
+void stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_job *job);
 void stage_done(struct stage *s);
 
 /* One thread's part. */
@@ -50,8 +51,8 @@ int find_object(const struct stage *s, const unsigned char *digest, uint64_t siz
 int stage_data(struct stager *s, const unsigned char *data, size_t size, const struct metadata *metadata,
                unsigned char *ret_digest);
 
-/* The same for the whole of an open file; *ret_size is how much was read of it. */
-int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata,
+/* The same for the whole of an open file; *ret_size is how much was read of it. With `tells` the job hears of it. */
+int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata, bool tells,
                unsigned char *ret_digest, uint64_t *ret_size);
 
 /* Writes a new file at a path below the thread's staging directory; without metadata it is a record. */

@@ -13,8 +13,10 @@ import pytest
 
 from volt_cas import tree, writer
 from volt_cas.errors import SourceChanged
+from volt_cas.store import CasStore
 from volt_core import native, run
 from volt_core.contracts import MtimePolicy, Ref
+from volt_core.contracts.progress import NoProgress
 from volt_core.errors import NotFoundError, StoreError
 from volt_core.testing import host
 
@@ -221,8 +223,6 @@ def test_a_source_that_is_no_directory(store, source):
 
 
 def test_the_store_leaves_itself_out(tmp_path):
-    from volt_cas.store import CasStore
-
     store = CasStore(tmp_path / "in/cas")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/file").write_text("x")
@@ -432,3 +432,27 @@ def test_a_source_that_is_deeper_than_any_tree(store, memory_path, engine):
     with pytest.raises(StoreError, match="4096 directories deep"):
         store.put_directory(memory_path)
     assert list(store.refs()) == []
+
+
+class Impatient(NoProgress):
+    """Somebody who gives up when the first bytes were read."""
+
+    def advance(self, byte_count, file_count=0):
+        if byte_count:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("engine", ["c"], indirect=True)  # Python handles a signal whatever it is doing
+def test_an_interrupt_ends_the_reading_of_a_large_file(memory_path, engine):
+    size = 384 << 20
+    (memory_path / "source").mkdir()
+    with (memory_path / "source/large").open("wb") as file:
+        for _ in range(size >> 20):
+            file.write(os.urandom(4096) * 256)
+    store = CasStore(memory_path / "cas")
+    before = read_so_far()
+    with pytest.raises(KeyboardInterrupt):
+        store.put_directory(memory_path / "source", progress=Impatient())
+    assert read_so_far() - before < size
+    assert not list((store.path / "tmp").iterdir())
+    assert store.usage().objects == 0
