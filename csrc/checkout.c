@@ -150,23 +150,8 @@ static int make(struct worker *w, struct task *task, int *fd, const char *name, 
 
 /* Whether the record could be read, and is one. If not, the caller will say what is wrong with it. */
 static bool have_record(struct worker *w, const struct task *task) {
-        struct directory_reader reader;
-        char path[STORE_PATH_SIZE];
-        struct entry entry;
-        int r;
-
-        if (task->depth >= MAX_DEPTH)
-                return false;
-        store_path(path, "trees", task->digest);
-        r = read_whole(w->run->store_fd, path, &w->record);
-        if (r >= 0)
-                r = directory_open(w->record.data, w->record.size, &reader);
-        if (r < 0)
-                return false;
-        /* Before anything is made of it. */
-        while ((r = directory_next(&reader, &entry)) > 0)
-                ;
-        return r == 0;
+        return task->depth < MAX_DEPTH && read_record(w->run->store_fd, task->digest, &w->record) >= 0 &&
+                directory_check(w->record.data, w->record.size) >= 0;
 }
 
 static void fill(struct worker *w, struct task *task, int *fd) {
@@ -258,13 +243,11 @@ static int split_grouped(struct checkout *run, const char *grouped, size_t size)
 
 static int push_root(struct checkout *run, const unsigned char *digest) {
         _cleanup_buffer_ struct buffer record = {};
-        char path[STORE_PATH_SIZE];
         struct task *root;
         struct tree tree;
         int r;
 
-        store_path(path, "trees", digest);
-        r = read_whole(run->store_fd, path, &record);
+        r = read_record(run->store_fd, digest, &record);
         if (r >= 0)
                 r = tree_decode(record.data, record.size, &tree);
         if (r < 0)

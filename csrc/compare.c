@@ -3,13 +3,12 @@
  * Comparison of linked checkouts with their trees. Directories are taken last in, first out, and what is found first is
  * told, so that the Python twin tells the same.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 
 #include "chain.h"
+#include "names.h"
 #include "threads.h"
 #include "verify.h"
 
@@ -34,9 +33,8 @@ struct comparison {
 struct comparer {
         struct comparison *c;
         struct chain chain;
-        struct buffer record, names, path;
-        const char **sorted;
-        size_t n_sorted, sorted_allocated;
+        struct buffer record, path;
+        struct names names;
         struct folder *pending;
         size_t n_pending, pending_allocated;
         char *dirents;
@@ -58,45 +56,6 @@ static int push_folder(struct comparer *t, const unsigned char *digest, const vo
         memcpy(folder.path, path, size);
         folder.path[size] = 0;
         t->pending[t->n_pending++] = folder;
-        return 0;
-}
-
-static int by_bytes(const void *a, const void *b) {
-        return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
-static int read_names(struct comparer *t, int fd) {
-        const char *name;
-
-        t->names.size = t->n_sorted = 0;
-        for (;;) {
-                long n = RETRY_EINTR(syscall(SYS_getdents64, fd, t->dirents, DIRENTS_SIZE));
-
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                for (long at = 0; at < n;) {
-                        const struct dirent64 *entry = (const struct dirent64 *) (t->dirents + at);
-
-                        at += entry->d_reclen;
-                        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-                                continue;
-                        if (buffer_append(&t->names, entry->d_name, strlen(entry->d_name) + 1) < 0)
-                                return -ENOMEM;
-                        t->n_sorted++;
-                }
-        }
-        if (t->n_sorted == 0)
-                return 0;
-        if (grow(&t->sorted, &t->sorted_allocated, t->n_sorted, sizeof *t->sorted, 64) < 0)
-                return -ENOMEM;
-        name = (const char *) t->names.data;
-        for (size_t i = 0; i < t->n_sorted; i++) {
-                t->sorted[i] = name;
-                name += strlen(name) + 1;
-        }
-        qsort(t->sorted, t->n_sorted, sizeof *t->sorted, by_bytes);
         return 0;
 }
 
@@ -185,11 +144,10 @@ static int compare_entries(struct comparer *t, int fd, const char *folder) {
         while ((r = directory_next(&reader, &entry)) > 0) {
                 char name[256];
 
-                memcpy(name, entry.name, entry.name_size);
-                name[entry.name_size] = 0;
-                for (; at < t->n_sorted && strcmp(t->sorted[at], name) < 0; at++)
-                        extra = extra ? extra : t->sorted[at];
-                if (at < t->n_sorted && strcmp(t->sorted[at], name) == 0) {
+                entry_name(name, &entry);
+                for (; at < t->names.n && strcmp(t->names.sorted[at], name) < 0; at++)
+                        extra = extra ? extra : t->names.sorted[at];
+                if (at < t->names.n && strcmp(t->names.sorted[at], name) == 0) {
                         at++;
                         r = is_like(t, fd, name, &entry);
                         if (r < 0)
@@ -208,30 +166,17 @@ static int compare_entries(struct comparer *t, int fd, const char *folder) {
         }
         if (r < 0)
                 return r;
-        if (!extra && at < t->n_sorted)
-                extra = t->sorted[at];
+        if (!extra && at < t->names.n)
+                extra = t->names.sorted[at];
         return extra ? differs(t, folder, extra, strlen(extra), VOLT_EXTRA) : 0;
 }
 
 /* Reads a record. What is wrong with records is told elsewhere: all of that is -EBADMSG here. */
-static int read_record(struct comparer *t, const unsigned char *digest) {
-        char path[STORE_PATH_SIZE];
+static int have_record(struct comparer *t, const unsigned char *digest) {
         int r;
 
-        store_path(path, "trees", digest);
-        r = read_whole(t->c->store_fd, path, &t->record);
+        r = read_record(t->c->store_fd, digest, &t->record);
         return r < 0 && r != -ENOMEM ? -EBADMSG : r;
-}
-
-static int check_directory_record(struct comparer *t) {
-        struct directory_reader reader;
-        struct entry entry;
-        int r;
-
-        r = directory_open(t->record.data, t->record.size, &reader);
-        while (r >= 0 && (r = directory_next(&reader, &entry)) > 0)
-                ;
-        return r;
 }
 
 static int compare_folder(struct comparer *t, const struct folder *folder) {
@@ -246,12 +191,12 @@ static int compare_folder(struct comparer *t, const struct folder *folder) {
         /* A directory that its owner may not read. */
         if (path_fd == -EACCES || path_fd == -EPERM)
                 return 0;
-        r = path_fd < 0 ? path_fd : read_names(t, fd);
+        r = path_fd < 0 ? path_fd : names_read(&t->names, fd, t->dirents);
         if (r >= 0)
-                r = read_record(t, folder->digest);
+                r = have_record(t, folder->digest);
         /* Whole, before anything is said about what it names. */
         if (r >= 0)
-                r = check_directory_record(t);
+                r = directory_check(t->record.data, t->record.size);
         return r < 0 ? r : compare_entries(t, fd, folder->path);
 }
 
@@ -259,7 +204,7 @@ static int compare_folders(struct comparer *t, int root_fd, const unsigned char 
         struct tree tree;
         int r;
 
-        r = read_record(t, digest);
+        r = have_record(t, digest);
         if (r >= 0)
                 r = tree_decode(t->record.data, t->record.size, &tree);
         if (r >= 0)
@@ -328,9 +273,8 @@ static void compare_work(void *userdata, unsigned thread) {
                 job_advance(c->job, 0, 1);
         }
         buffer_done(&t.record);
-        buffer_done(&t.names);
+        names_done(&t.names);
         buffer_done(&t.path);
-        free(t.sorted);
         free(t.pending);
         free(t.dirents);
 }

@@ -7,6 +7,7 @@
 
 #include "copier.h"
 #include "sha256.h"
+#include "sparse.h"
 #include "store.h"
 
 static int open_object(int objects_fd, const struct entry *entry, struct stat *ret) {
@@ -28,42 +29,34 @@ static int copy_range(int from, int to, off_t at, off_t end, unsigned char *buff
         while (at < end) {
                 size_t want = end - at < (off_t) HASHER_BUFFER_SIZE ? (size_t) (end - at) : HASHER_BUFFER_SIZE;
                 ssize_t n = RETRY_EINTR(pread(from, buffer, want, at));
+                int r;
 
                 if (n < 0)
                         return -errno;
                 if (n == 0)
                         return -EIO;    /* truncated meanwhile */
-                for (ssize_t written = 0; written < n;) {
-                        ssize_t k = RETRY_EINTR(pwrite(to, buffer + written, (size_t) (n - written), at + written));
-
-                        if (k < 0)
-                                return -errno;
-                        written += k;
-                }
+                r = write_all_at(to, buffer, (size_t) n, at);
+                if (r < 0)
+                        return r;
                 at += n;
         }
         return 0;
 }
 
 static int copy_content(int from, int to, const struct stat *st, unsigned char *buffer) {
-        off_t end = 0;
+        off_t start, end = 0;
+        bool ends_in_hole = false;
         int r;
 
-        if (st->st_blocks * 512 >= st->st_size)
-                return copy_range(from, to, 0, st->st_size, buffer);
         while (end < st->st_size) {
-                off_t start = lseek(from, end, SEEK_DATA);
-
-                if (start < 0 && errno == ENXIO)
-                        break;
-                end = start < 0 ? start : lseek(from, start, SEEK_HOLE);
-                if (end < 0)
-                        return -errno;
-                r = copy_range(from, to, start, end < st->st_size ? end : st->st_size, buffer);
+                r = next_data(from, st, end, &start, &end);
+                if (r >= 0)
+                        r = copy_range(from, to, start, end, buffer);
                 if (r < 0)
                         return r;
+                ends_in_hole = start == end;
         }
-        return ftruncate(to, st->st_size) < 0 ? -errno : 0;
+        return ends_in_hole && ftruncate(to, st->st_size) < 0 ? -errno : 0;
 }
 
 int copy_object(int objects_fd, const struct entry *entry, const struct metadata *m, int dir_fd, const char *name,

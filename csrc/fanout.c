@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 
 #include "fanout.h"
+#include "names.h"
 
 #define DIGITS (2U * VOLT_DIGEST_SIZE)
 
@@ -72,24 +71,6 @@ static int add_file(void *userdata, const char *name) {
         return 0;
 }
 
-static int read_names(int fd, char *dirents, int (*add)(void *userdata, const char *name), void *userdata) {
-        for (;;) {
-                long n = RETRY_EINTR(syscall(SYS_getdents64, fd, dirents, DIRENTS_SIZE));
-
-                if (n <= 0)
-                        return n < 0 ? -errno : 0;
-                for (long at = 0; at < n;) {
-                        const struct dirent64 *entry = (const struct dirent64 *) (dirents + at);
-                        int r;
-
-                        at += entry->d_reclen;
-                        r = add(userdata, entry->d_name);
-                        if (r < 0)
-                                return r;
-                }
-        }
-}
-
 static int add_bucket(void *userdata, const char *name) {
         struct fanout *f = userdata;
         unsigned char number;
@@ -108,7 +89,7 @@ int fanout_open(struct fanout *f, int store_fd, const char *folder) {
         f->fd = RETRY_EINTR(openat(store_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (f->fd < 0)
                 return errno == ENOENT ? 0 : -errno;
-        return read_names(f->fd, dirents, add_bucket, f);
+        return each_name(f->fd, dirents, add_bucket, f);
 }
 
 /* Takes out what has vanished meanwhile: a variant that was replaced, or that somebody removed by hand. */
@@ -156,7 +137,7 @@ int fanout_list(struct fanout *f, unsigned number, bool by_stat, char *dirents) 
         fd = fanout_open_bucket(f, number);
         if (fd < 0)
                 return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
-        r = read_names(fd, dirents, add_file, &listing);
+        r = each_name(fd, dirents, add_file, &listing);
         /* In the order of the directory, which is that of the inodes on many file systems. */
         if (r >= 0 && by_stat)
                 r = stat_files(f, number, fd);

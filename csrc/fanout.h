@@ -15,7 +15,6 @@
 #include "volt_native.h"
 
 #define N_BUCKETS 256U
-#define DIRENTS_SIZE (64U * 1024U)
 
 /* The files whose names begin with the same two digits. */
 struct bucket {

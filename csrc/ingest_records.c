@@ -25,17 +25,13 @@ int open_directory(struct ingest *in, const struct entry *e) {
 /* Has a record staged with the next window, unless this run did that before. */
 static int queue_record(struct ingest *in, const unsigned char *data, size_t size, const unsigned char *digest) {
         struct pending_record *record;
-        struct directory_reader reader;
-        struct entry e;
         int r;
 
         r = digest_set_add(&in->known_records, digest);
         if (r <= 0)
                 return r;
         /* Nobody could read it again: an owner that chown() has no number for, for example. */
-        r = directory_open(data, size, &reader);
-        while (r >= 0 && (r = directory_next(&reader, &e)) > 0)
-                ;
+        r = directory_check(data, size);
         if (r < 0)
                 return r;
         r = grow(&in->records, &in->records_allocated, in->n_records + 1, sizeof *in->records, 256);

@@ -11,11 +11,6 @@ void maker_done(struct maker *m) {
         buffer_done(&m->scratch);
 }
 
-void entry_name(char ret[static 256], const struct entry *entry) {
-        memcpy(ret, entry->name, entry->name_size);
-        ret[entry->name_size] = 0;
-}
-
 static int make_empty_file(struct maker *m, int dir_fd, const char *name, const struct metadata *metadata) {
         _cleanup_close_ int fd = -1;
 

@@ -16,9 +16,6 @@ struct maker {
 
 void maker_done(struct maker *m);
 
-/* The name of an entry with a NUL behind it. */
-void entry_name(char ret[static 256], const struct entry *entry);
-
 /* Makes anything but a directory or a file with content. What this process may not make is left out, and counted: 0. */
 int make_entry(struct maker *m, int dir_fd, const struct entry *entry);
 

@@ -39,7 +39,7 @@ static void keep_object(struct volt_choice *c, const unsigned char *digest) {
  * of it is sound. */
 static int look_at(struct volt_choice *c, const struct buffer *data,
                    int (*add)(void *userdata, const unsigned char *digest), void *userdata) {
-        struct directory_reader start, reader;
+        struct directory_reader reader;
         enum record_kind kind;
         struct entry entry;
         struct tree tree;
@@ -58,15 +58,11 @@ static int look_at(struct volt_choice *c, const struct buffer *data,
                         r = add(userdata, tree.links);
                 return r;
         }
-        r = directory_open(data->data, data->size, &start);
+        r = directory_check(data->data, data->size);
+        if (r >= 0)
+                r = directory_open(data->data, data->size, &reader);
         if (r < 0)
                 return r;
-        reader = start;
-        while ((r = directory_next(&reader, &entry)) > 0)
-                ;
-        if (r < 0)
-                return r;
-        reader = start;
         while ((r = directory_next(&reader, &entry)) > 0) {
                 if (entry.type == 'f')
                         keep_object(c, entry.digest);
@@ -77,13 +73,6 @@ static int look_at(struct volt_choice *c, const struct buffer *data,
                 }
         }
         return r;
-}
-
-static int read_record(struct volt_choice *c, const unsigned char *digest, struct buffer *ret) {
-        char path[STORE_PATH_SIZE];
-
-        store_path(path, "trees", digest);
-        return read_whole(c->store_fd, path, ret);
 }
 
 struct adding {
@@ -155,7 +144,7 @@ static void mark_work(void *userdata, unsigned thread) {
                 int r = job_is_cancelled(m->c->job) ? -ECANCELED : 0;
 
                 for (size_t i = 0; i < n && r >= 0; i++) {
-                        r = read_record(m->c, turn[i]->digest, &record);
+                        r = read_record(m->c->store_fd, turn[i]->digest, &record);
                         if (r >= 0)
                                 r = look_at(m->c, &record, add_found, &adding);
                 }
@@ -210,7 +199,7 @@ int mark_spared(struct marker *m, const unsigned char *digest) {
                         return -ENOENT;
                 if (record->state == STATE_KEPT)
                         continue;
-                r = read_record(m->c, next, &m->record);
+                r = read_record(m->c->store_fd, next, &m->record);
                 if (r >= 0)
                         r = look_at(m->c, &m->record, add_pending, m);
                 if (r >= 0)
@@ -224,7 +213,7 @@ int is_top_record(struct marker *m, const struct volt_stored *file) {
         struct tree tree;
         int r;
 
-        r = read_record(m->c, file->digest, &m->record);
+        r = read_record(m->c->store_fd, file->digest, &m->record);
         if (r >= 0)
                 r = record_kind(m->record.data, m->record.size, &kind);
         if (r < 0)

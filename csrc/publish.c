@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "names.h"
 #include "store.h"
 #include "threads.h"
 #include "util.h"
@@ -50,83 +50,84 @@ static void publication_done(struct publication *p) {
         free(p->files);
 }
 
-/* Gives a stream over a directory; none where there is none. */
-static int open_stream(int dir_fd, const char *name, DIR **ret) {
-        _cleanup_close_ int fd = -1;
+/* A directory whose names are being read. */
+struct place {
+        struct publication *p;
+        int fd;
+        unsigned folder;
+        char *dirents;           /* for the directories in it */
+};
 
-        *ret = NULL;
+static int open_directory(int dir_fd, const char *name) {
+        int fd;
+
         fd = RETRY_EINTR(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-        if (fd < 0)
-                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-        *ret = fdopendir(fd);
-        if (!*ret)
-                return -errno;
-        (void) steal_fd(&fd);
+        return fd < 0 ? -errno : fd;
+}
+
+static bool is_no_directory(int error) {
+        return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
+}
+
+static int add_file(void *userdata, const char *name) {
+        struct place *place = userdata;
+        struct publication *p = place->p;
+        unsigned char digest[VOLT_DIGEST_SIZE];
+        struct staged *file;
+        int r;
+
+        if (strlen(name) != 2 * VOLT_DIGEST_SIZE || !hex_to_bytes(digest, name, sizeof digest))
+                return 0;
+        r = grow(&p->files, &p->files_allocated, p->n_files + 1, sizeof *p->files, 256);
+        if (r < 0)
+                return r;
+        file = &p->files[p->n_files++];
+        file->dir_fd = place->fd;
+        file->folder = place->folder;
+        memcpy(file->name, name, sizeof file->name);
         return 0;
 }
 
-static int collect_folder(struct publication *p, int dir_fd, unsigned folder) {
-        const struct dirent *entry;
-        DIR *stream;
+/* The folders that one thread has staged in. */
+static int add_thread(void *userdata, const char *name) {
+        struct place *staging = userdata;
+        struct publication *p = staging->p;
+        _cleanup_close_ int fd = -1;
         int r;
 
-        r = open_stream(dir_fd, folders[folder].staged, &stream);
-        if (r < 0 || !stream)
-                return r;
-        r = grow(&p->dir_fds, &p->dir_fds_allocated, p->n_dir_fds + 1, sizeof *p->dir_fds, 16);
-        if (r >= 0) {
-                int fd = fcntl(dirfd(stream), F_DUPFD_CLOEXEC, 0);
+        fd = open_directory(staging->fd, name);
+        if (fd < 0)
+                return is_no_directory(fd) ? 0 : fd;
+        for (unsigned i = 0; i < N_FOLDERS; i++) {
+                struct place place = { .p = p, .folder = i };
 
-                if (fd < 0)
-                        r = -errno;
-                else
-                        p->dir_fds[p->n_dir_fds++] = fd;
-        }
-        while (r >= 0 && (errno = 0, entry = readdir(stream))) {
-                unsigned char digest[VOLT_DIGEST_SIZE];
-                struct staged *file;
-
-                if (strlen(entry->d_name) != 2 * VOLT_DIGEST_SIZE || !hex_to_bytes(digest, entry->d_name, sizeof digest))
+                place.fd = open_directory(fd, folders[i].staged);
+                if (is_no_directory(place.fd))
                         continue;
-                r = grow(&p->files, &p->files_allocated, p->n_files + 1, sizeof *p->files, 256);
+                r = place.fd < 0 ? place.fd : grow(&p->dir_fds, &p->dir_fds_allocated, p->n_dir_fds + 1,
+                                                   sizeof *p->dir_fds, 16);
+                if (r < 0) {
+                        close_fd(place.fd);
+                        return r;
+                }
+                p->dir_fds[p->n_dir_fds++] = place.fd;
+                r = each_name(place.fd, staging->dirents + DIRENTS_SIZE, add_file, &place);
                 if (r < 0)
-                        break;
-                file = &p->files[p->n_files++];
-                file->dir_fd = p->dir_fds[p->n_dir_fds - 1];
-                file->folder = folder;
-                memcpy(file->name, entry->d_name, sizeof file->name);
+                        return r;
         }
-        if (r >= 0 && errno != 0)
-                r = -errno;
-        closedir(stream);
-        return r;
+        return 0;
 }
 
 static int collect(struct publication *p, int staging_fd) {
-        const struct dirent *entry;
-        DIR *stream;
-        int r;
+        _cleanup_free_ char *dirents = malloc((size_t) 2 * DIRENTS_SIZE);
+        _cleanup_close_ int fd = -1;
+        struct place staging = { .p = p, .dirents = dirents };
 
-        r = open_stream(staging_fd, ".", &stream);
-        while (r >= 0 && stream && (errno = 0, entry = readdir(stream))) {
-                _cleanup_close_ int fd = -1;
-
-                if (entry->d_name[0] == '.')
-                        continue;
-                fd = RETRY_EINTR(openat(staging_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-                if (fd < 0) {
-                        if (errno != ENOTDIR && errno != ELOOP)
-                                r = -errno;
-                        continue;
-                }
-                for (unsigned i = 0; r >= 0 && i < N_FOLDERS; i++)
-                        r = collect_folder(p, fd, i);
-        }
-        if (r >= 0 && stream && errno != 0)
-                r = -errno;
-        if (stream)
-                closedir(stream);
-        return r;
+        if (!dirents)
+                return -ENOMEM;
+        /* A descriptor of our own: reading names moves the offset, which the caller's shares with its duplicates. */
+        staging.fd = fd = open_directory(staging_fd, ".");
+        return fd < 0 ? fd : each_name(fd, dirents, add_thread, &staging);
 }
 
 static int compare_files(const void *a, const void *b) {

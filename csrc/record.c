@@ -63,8 +63,8 @@ static bool is_less(const unsigned char *a, size_t a_size, const unsigned char *
         return order < 0 || (order == 0 && a_size < b_size);
 }
 
-static bool is_valid_name(const unsigned char *name, size_t size) {
-        if (memchr(name, 0, size) || memchr(name, '/', size))
+bool is_valid_name(const unsigned char *name, size_t size) {
+        if (size > MAX_NAME || memchr(name, 0, size) || memchr(name, '/', size))
                 return false;
         return !(name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.')));
 }
@@ -282,6 +282,22 @@ int directory_next(struct directory_reader *reader, struct entry *ret) {
         reader->name_size = e.name_size;
         *ret = e;
         return 1;
+}
+
+int directory_check(const unsigned char *data, size_t size) {
+        struct directory_reader reader;
+        struct entry entry;
+        int r;
+
+        r = directory_open(data, size, &reader);
+        while (r >= 0 && (r = directory_next(&reader, &entry)) > 0)
+                ;
+        return r;
+}
+
+void entry_name(char ret[static 256], const struct entry *entry) {
+        memcpy(ret, entry->name, entry->name_size);
+        ret[entry->name_size] = 0;
 }
 
 int tree_decode(const unsigned char *data, size_t size, struct tree *ret) {

@@ -44,6 +44,15 @@ int directory_open(const unsigned char *data, size_t size, struct directory_read
 /* 1 and an entry; 0 at the end, when nothing may follow. */
 int directory_next(struct directory_reader *r, struct entry *ret);
 
+/* Whether all of it is sound: before anything is done about what it names. */
+int directory_check(const unsigned char *data, size_t size);
+
+/* The name with a NUL. */
+void entry_name(char ret[static 256], const struct entry *entry);
+
+/* Whether it can be the name of an entry; of at least one byte. */
+bool is_valid_name(const unsigned char *name, size_t size);
+
 /* The top record of a tree. */
 struct tree {
         struct metadata metadata;

@@ -4,8 +4,6 @@
 #include "msgpack.h"
 #include "record.h"
 
-#define MAX_NAME 255U
-
 struct path {
         const unsigned char *data;
         size_t size;
@@ -21,13 +19,11 @@ static int compare_paths(const void *a, const void *b) {
 static bool is_valid_path(const struct path *path) {
         const unsigned char *at = path->data, *end = at + path->size;
 
-        if (memchr(path->data, 0, path->size))
-                return false;
         for (;;) {
                 const unsigned char *slash = memchr(at, '/', (size_t) (end - at));
                 size_t size = (size_t) ((slash ? slash : end) - at);
 
-                if (size == 0 || size > MAX_NAME || (at[0] == '.' && (size == 1 || (size == 2 && at[1] == '.'))))
+                if (size == 0 || !is_valid_name(at, size))
                         return false;
                 if (!slash)
                         return true;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "stage.h"
+#include "sparse.h"
 #include "store.h"
 #include "tee.h"
 
@@ -193,8 +194,7 @@ int stage_record(struct stager *s, const unsigned char *data, size_t size, const
         bool replace = true;
         int r;
 
-        store_path(path, "trees", digest);
-        r = read_whole(s->stage->store_fd, path, &s->record);
+        r = read_record(s->stage->store_fd, digest, &s->record);
         if (r >= 0 && s->record.size == size && memcmp(s->record.data, data, size) == 0)
                 return 0;
         if (r == -ENOENT)

@@ -72,6 +72,13 @@ int read_whole(int dir_fd, const char *path, struct buffer *ret) {
         }
 }
 
+int read_record(int store_fd, const unsigned char *digest, struct buffer *ret) {
+        char path[STORE_PATH_SIZE];
+
+        store_path(path, "trees", digest);
+        return read_whole(store_fd, path, ret);
+}
+
 int write_all(int fd, const unsigned char *data, size_t size) {
         while (size > 0) {
                 ssize_t n = RETRY_EINTR(write(fd, data, size));

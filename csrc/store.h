@@ -23,6 +23,9 @@ bool hex_to_bytes(unsigned char *ret, const char *text, size_t n_bytes);
 /* The whole of a small file, in place of what the buffer had. */
 int read_whole(int dir_fd, const char *path, struct buffer *ret);
 
+/* The same for the file of a record; what is in it is not looked at. */
+int read_record(int store_fd, const unsigned char *digest, struct buffer *ret);
+
 int write_all(int fd, const unsigned char *data, size_t size);
 
 #endif

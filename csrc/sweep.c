@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "names.h"
 #include "sweep.h"
 #include "threads.h"
 

@@ -14,8 +14,8 @@
 #include "record.h"
 #include "util.h"
 
-/* Directories that are kept open while there is something to do below them, in all, if that many may be. Whoever goes deeper finds them again
- * by their names, and the way back through "..". */
+/* Directories that are kept open while there is something to do below them, in all, if that many may be. Whoever goes
+ * deeper finds them again by their names, and the way back through "..". */
 #define KEPT_OPEN 256U
 
 struct task {

@@ -3,51 +3,9 @@
 #include <string.h>
 
 #include "job.h"
+#include "sparse.h"
 #include "tee.h"
 #include "util.h"
-
-#define BLOCK 4096U
-
-static int write_all_at(int fd, const unsigned char *data, size_t size, off_t offset) {
-        while (size > 0) {
-                ssize_t n = RETRY_EINTR(pwrite(fd, data, size, offset));
-
-                if (n < 0)
-                        return -errno;
-                data += n;
-                size -= (size_t) n;
-                offset += n;
-        }
-        return 0;
-}
-
-static bool is_zero(const unsigned char *data, size_t size) {
-        return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
-}
-
-int write_sparse(int fd, const unsigned char *data, size_t size, off_t offset, off_t *end) {
-        size_t start = 0, at = 0;
-        int r;
-
-        while (at < size) {
-                size_t n = BLOCK - ((size_t) offset + at) % BLOCK;
-
-                if (n > size - at)
-                        n = size - at;
-                if (is_zero(data + at, n)) {
-                        r = write_all_at(fd, data + start, at - start, offset + (off_t) start);
-                        if (r < 0)
-                                return r;
-                        if (start < at)
-                                *end = offset + (off_t) at;
-                        start = at + n;
-                }
-                at += n;
-        }
-        if (start < at)
-                *end = offset + (off_t) at;
-        return write_all_at(fd, data + start, at - start, offset + (off_t) start);
-}
 
 /* What was read, or passed over as a hole. */
 static int advance(const struct tee *t, uint64_t size) {
@@ -105,25 +63,17 @@ static int tee_range(struct tee *t, off_t start, off_t end, off_t *ret_at) {
 }
 
 int tee_file(struct tee *t, const struct stat *st, unsigned char *ret_digest, uint64_t *ret_size) {
-        bool has_holes = st->st_blocks * 512 < st->st_size;
         off_t at = 0;
         int r;
 
         if (!EVP_DigestInit_ex(t->hasher->context, t->hasher->md, NULL))
                 return -ENOMEM;
         while (at < st->st_size) {
-                off_t start = has_holes ? lseek(t->from, at, SEEK_DATA) : 0;
-                off_t end = has_holes && start >= 0 ? lseek(t->from, start, SEEK_HOLE) : st->st_size;
+                off_t start, end;
 
-                if (start < 0 && errno == ENXIO)
-                        start = end = st->st_size;
-                if (start < 0 || end < 0)
-                        return -errno;
-                if (start > st->st_size)
-                        start = st->st_size;
-                if (end > st->st_size)
-                        end = st->st_size;
-                r = tee_hole(t, (uint64_t) (start - at));
+                r = next_data(t->from, st, at, &start, &end);
+                if (r >= 0)
+                        r = tee_hole(t, (uint64_t) (start - at));
                 if (r >= 0)
                         r = tee_range(t, start, end, &at);
                 if (r < 0)

@@ -23,7 +23,4 @@ struct tee {
 /* From the beginning of the file; st is what fstat() says. */
 int tee_file(struct tee *t, const struct stat *st, unsigned char *ret_digest, uint64_t *ret_size);
 
-/* Writes without aligned blocks of zeros. *end is where the file ends by now, if that was written. */
-int write_sparse(int fd, const unsigned char *data, size_t size, off_t offset, off_t *end);
-
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "names.h"
 #include "threads.h"
 #include "verify.h"
 

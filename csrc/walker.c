@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
-#include <sys/syscall.h>
-
+#include "names.h"
 #include "walker.h"
 
 #define OPEN_LEVELS 32U
-#define GETDENTS_SIZE (64U * 1024U)
 
 struct walk_frame {
         int fd;              /* -1 while it is closed to save descriptors */
         dev_t dev;
         ino_t ino;
-        char *data;          /* the names, each ended by a NUL */
-        char **names;        /* in byte order, into data */
-        size_t n_names;
+        struct names names;
         size_t next;
 };
 
 static void frame_done(struct walk_frame *frame) {
         close_fd(frame->fd);
-        free(frame->data);
-        free(frame->names);
+        names_done(&frame->names);
 }
 
 void walker_done(struct walker *w) {
@@ -30,66 +24,13 @@ void walker_done(struct walker *w) {
         free(w->dirents);
 }
 
-static int compare_names(const void *a, const void *b) {
-        return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static bool is_dot_or_dot_dot(const char *name) {
-        return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
-}
-
-/* Reads all names of the directory into the frame and sorts them. */
-static int frame_read_names(struct walker *w, struct walk_frame *frame) {
-        size_t size = 0, allocated = 0;
-        char *name;
-        int r;
-
-        for (;;) {
-                long n = RETRY_EINTR(syscall(SYS_getdents64, frame->fd, w->dirents, GETDENTS_SIZE));
-
-                if (n < 0 && errno == ENOENT)   /* removed since it was opened */
-                        break;
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                for (long at = 0; at < n;) {
-                        const struct dirent64 *entry = (const struct dirent64 *) (w->dirents + at);
-                        size_t name_size = strlen(entry->d_name) + 1;
-
-                        at += entry->d_reclen;
-                        if (is_dot_or_dot_dot(entry->d_name))
-                                continue;
-                        r = grow(&frame->data, &allocated, size + name_size, 1, 1024);
-                        if (r < 0)
-                                return r;
-                        memcpy(frame->data + size, entry->d_name, name_size);
-                        size += name_size;
-                        frame->n_names++;
-                }
-        }
-
-        if (frame->n_names == 0)
-                return 0;
-        frame->names = calloc(frame->n_names, sizeof(char *));
-        if (!frame->names)
-                return -ENOMEM;
-        name = frame->data;
-        for (size_t i = 0; i < frame->n_names; i++) {
-                frame->names[i] = name;
-                name += strlen(name) + 1;
-        }
-        qsort(frame->names, frame->n_names, sizeof(char *), compare_names);
-        return 0;
-}
-
 /* Makes an open directory the innermost frame. Takes the descriptor over. */
 static int push(struct walker *w, int take_fd, struct stat *ret_st) {
         struct walk_frame frame = { .fd = take_fd };
         struct stat st;
         int r;
 
-        r = fstat(frame.fd, &st) < 0 ? -errno : frame_read_names(w, &frame);
+        r = fstat(frame.fd, &st) < 0 ? -errno : names_read(&frame.names, frame.fd, w->dirents);
         if (r >= 0)
                 r = grow(&w->frames, &w->frames_allocated, w->n_frames + 1, sizeof frame, 16);
         if (r < 0) {
@@ -130,7 +71,7 @@ static int pop(struct walker *w) {
 int walker_start(struct walker *w, int root_fd, struct walk_item *ret_root) {
         int fd, r;
 
-        *w = (struct walker) { .dirents = malloc(GETDENTS_SIZE) };
+        *w = (struct walker) { .dirents = malloc(DIRENTS_SIZE) };
         if (!w->dirents)
                 return -ENOMEM;
         /* A descriptor of our own: reading names moves the offset, which the caller's shares with its duplicates. */
@@ -147,7 +88,7 @@ int walker_next(struct walker *w, enum walk_event *ret_event, struct walk_item *
                 struct walk_frame *frame = &w->frames[w->n_frames - 1];
                 int r;
 
-                if (frame->next == frame->n_names) {
+                if (frame->next == frame->names.n) {
                         w->failed = NULL;
                         r = pop(w);
                         if (r < 0)
@@ -155,7 +96,7 @@ int walker_next(struct walker *w, enum walk_event *ret_event, struct walk_item *
                         *ret_event = WALK_LEAVE;
                         return 0;
                 }
-                w->failed = frame->names[frame->next++];
+                w->failed = frame->names.sorted[frame->next++];
                 if (RETRY_EINTR(fstatat(frame->fd, w->failed, &ret_item->st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT)) < 0) {
                         if (errno == ENOENT)
                                 continue;
@@ -189,12 +130,12 @@ char *walker_failed_path(const struct walker *w) {
         char *path;
 
         for (size_t i = 0; i + 1 < w->n_frames; i++)
-                size += strlen(w->frames[i].names[w->frames[i].next - 1]) + 1;
+                size += strlen(w->frames[i].names.sorted[w->frames[i].next - 1]) + 1;
         path = malloc(size + 1);
         if (!path)
                 return NULL;
         for (size_t i = 0; i + 1 < w->n_frames; i++) {
-                at += (size_t) (stpcpy(path + at, w->frames[i].names[w->frames[i].next - 1]) - (path + at));
+                at += (size_t) (stpcpy(path + at, w->frames[i].names.sorted[w->frames[i].next - 1]) - (path + at));
                 path[at++] = '/';
         }
         if (w->failed)
