@@ -9,7 +9,6 @@ from typing import NamedTuple
 from volt_core.contracts import CheckoutMode
 from volt_core.native import jobs
 from volt_core.native.extension import CImplementation
-from volt_core.native.model import os_error
 from volt_core.native.owner import Owner, OwnerStruct
 
 Left = dict[bytes, "Left | None"]
@@ -63,7 +62,6 @@ def fill_tree(
         CheckoutMode.REFLINK: lib.VOLT_CHECKOUT_REFLINK,
         CheckoutMode.COPY: lib.VOLT_CHECKOUT_COPY,
     }
-    threads = len(os.sched_getaffinity(0))
 
     def call(job: object) -> int:
         result: int = lib.volt_checkout(
@@ -75,7 +73,7 @@ def fill_tree(
             len(names),
             owners.pointer,
             max_links or 0,
-            threads,
+            jobs.count_threads(),
             job,
             report,
             failed_path,
@@ -83,7 +81,7 @@ def fill_tree(
         return result
 
     try:
-        jobs.run(native, call, advance)
+        jobs.run(native, call, advance, failed=failed_path)
         return CheckoutReport(
             report.files,
             report.bytes,
@@ -94,12 +92,8 @@ def fill_tree(
             tuple(map(os.fsdecode, ffi.buffer(report.refused_xattrs, report.refused_xattrs_size)[:].split(b"\0")[:-1])),
             _parse(ffi.buffer(report.left, report.left_size)[:]) if report.left else {},
         )
-    except OSError as error:
-        if not failed_path[0]:
-            raise
-        raise os_error(error.errno or 0, ffi.string(failed_path[0])) from None
     finally:
-        for pointer in (report.refused_xattrs, report.left, failed_path[0]):
+        for pointer in (report.refused_xattrs, report.left):
             lib.volt_free(pointer)
 
 

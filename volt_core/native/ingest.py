@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from volt_core.native.extension import CImplementation
-from volt_core.native.jobs import Advance, run
+from volt_core.native.jobs import Advance, count_threads, run
 from volt_core.native.model import os_error
 from volt_core.native.owner import Owner, OwnerStruct
 
@@ -84,7 +83,7 @@ def ingest(native: CImplementation, request: Request, advance: Advance, *, threa
     """
     ffi = native.ffi
     result = ffi.new("struct volt_ingested *")
-    arguments = _Arguments(native, request, threads or len(os.sched_getaffinity(0)))
+    arguments = _Arguments(native, request, threads or count_threads())
     try:
         run(native, lambda job: int(native.lib.volt_ingest(arguments.pointer, job, result)), advance)
         return _taken(ffi, result)

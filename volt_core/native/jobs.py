@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from volt_core.native.extension import CImplementation
+from volt_core.native.model import os_error
 
 _LOOK = 0.1
 """Seconds between two looks at a running call."""
@@ -24,13 +25,16 @@ def _tell_nobody(byte_count: int, file_count: int) -> None:
     """For calls that are quick, or done for somebody who tells no progress."""
 
 
-def run(native: CImplementation, call: Callable[[Any], int], advance: Advance = _tell_nobody) -> int:
+def run(
+    native: CImplementation, call: Callable[[Any], int], advance: Advance = _tell_nobody, *, failed: Any = None
+) -> int:
     """Return what `call` does when given a ``struct volt_job *``; 0 or above.
 
     It runs in a thread of its own, for a signal's handler runs only in a main thread that is in Python. An exception
-    of the handler, or of `advance`, cancels the call, and leaves when that has ended.
+    of the handler, or of `advance`, cancels the call, and leaves when that has ended. `failed` is the ``char **`` in
+    which the call leaves the path that it failed for.
 
-    :raises OSError: without a path, if the call fails
+    :raises OSError: if the call fails, with the path if there is one
     """
     job = native.ffi.new("struct volt_job *")
     result: list[int] = []
@@ -43,8 +47,8 @@ def run(native: CImplementation, call: Callable[[Any], int], advance: Advance = 
             advance(byte_count - told[0], files - told[1])
             told[:] = byte_count, files
 
-    worker.start()
     try:
+        worker.start()
         while worker.is_alive():
             worker.join(_LOOK)
             tell()
@@ -56,8 +60,14 @@ def run(native: CImplementation, call: Callable[[Any], int], advance: Advance = 
     if not result:
         raise OSError(errno.EIO, os.strerror(errno.EIO))  # the call itself raised; the thread's hook has shown what
     if result[0] < 0:
-        raise OSError(-result[0], os.strerror(-result[0]))
+        raise _failure(native, -result[0], failed)
     return result[0]
+
+
+def _failure(native: CImplementation, code: int, failed: Any) -> OSError:
+    if not failed or not failed[0]:
+        return OSError(code, os.strerror(code))
+    return os_error(code, native.ffi.string(native.ffi.gc(failed[0], native.lib.volt_free)))
 
 
 def _join(worker: threading.Thread) -> None:

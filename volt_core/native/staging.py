@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from volt_core.native.extension import CImplementation
+from volt_core.native.jobs import count_threads
 from volt_core.native.owner import OwnerStruct
 
 
@@ -37,7 +38,7 @@ def stage_files(
 
 def publish(native: CImplementation, staging_fd: int, store_fd: int) -> None:
     """Move what was staged in the numbered directories to where it belongs; what is there already stays."""
-    _check(native.lib.volt_publish(staging_fd, store_fd, len(os.sched_getaffinity(0))))
+    _check(native.lib.volt_publish(staging_fd, store_fd, count_threads()))
 
 
 def _check(result: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from volt_core.native import jobs
 from volt_core.native.extension import CImplementation
-from volt_core.native.model import os_error
 
 
 class Choice:
@@ -46,7 +45,7 @@ class Choice:
             args = limit, names, len(lost), jobs.count_threads(), job, out, failed
             return int(lib.volt_choose(store_fd, *trees, *args))
 
-        _run(native, call, failed)
+        jobs.run(native, call, failed=failed)
         self._all = ffi.gc(out[0], lib.volt_choice_free)
         self._found = lib.volt_choice_result(self._all)
         self.trees: int = self._found.n_records
@@ -83,14 +82,6 @@ class Choice:
         :raises OSError: with a path below the store
         """
         lib, failed = self._native.lib, self._native.ffi.new("char **")
-        _run(self._native, lambda job: int(lib.volt_sweep(self._all, jobs.count_threads(), job, failed)), failed)
-
-
-def _run(native: CImplementation, call: Any, failed: Any) -> None:
-    try:
-        jobs.run(native, call)
-    except OSError as error:
-        path = native.ffi.gc(failed[0], native.lib.volt_free)
-        if path:
-            raise os_error(error.errno or 0, native.ffi.string(path)) from error
-        raise
+        jobs.run(
+            self._native, lambda job: int(lib.volt_sweep(self._all, jobs.count_threads(), job, failed)), failed=failed
+        )

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from volt_core.native import jobs
 from volt_core.native.extension import CImplementation
-from volt_core.native.model import os_error
 
 
 class Difference(enum.IntEnum):
@@ -64,15 +63,9 @@ class Verification:
                 begin(running[0].total)
             advance(byte_count, file_count)
 
-        try:
-            jobs.run(native, call, tell)
-            if not has_begun:
-                begin(0)
-        except OSError as error:
-            path = ffi.gc(failed[0], lib.volt_free)
-            if path:
-                raise os_error(error.errno or 0, ffi.string(path)) from error
-            raise
+        jobs.run(native, call, tell, failed=failed)
+        if not has_begun:
+            begin(0)
         self._all = ffi.gc(out[0], lib.volt_verification_free)
         found = lib.volt_verification_result(self._all)
         self.objects: int = found.objects

@@ -6,11 +6,11 @@ few of these are being written at any time. Without the extension each file is w
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from volt_core.native.extension import CImplementation
+from volt_core.native.jobs import count_threads
 from volt_core.native.owner import Owner, OwnerStruct
 from volt_core.native.staging import StagedFile, stage_files
 
@@ -27,7 +27,7 @@ class Behind:
         self._native = native
         self._staging_fd = staging_fd
         self._owner = OwnerStruct(native, owner)
-        self._threads = len(os.sched_getaffinity(0))
+        self._threads = count_threads()
         self._pool = ThreadPoolExecutor(self._threads, "volt-behind")
         self._batch: list[StagedFile] = []
         self._bytes = 0
