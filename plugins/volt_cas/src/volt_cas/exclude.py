@@ -49,8 +49,7 @@ def compile_pattern(pattern: str) -> tuple[int, ...]:
         character = pattern[at]
         at += 1
         if character == "*":
-            if program[-1:] != [_MANY] or not _ends_with_many(program):
-                program.append(_MANY)
+            program.append(_MANY)
         elif character == "?":
             program += (_ONE, 1, 0, _LAST)
         elif character == "[" and (end := _end_of_set(pattern, at)) is not None:
@@ -59,17 +58,6 @@ def compile_pattern(pattern: str) -> tuple[int, ...]:
         else:
             program += (_ONE, 1, ord(character), ord(character))
     return (*program, _END)
-
-
-def _ends_with_many(program: Sequence[int]) -> bool:
-    """Tell whether the last number is an instruction of its own rather than the end of a range."""
-    at = 0
-    while at < len(program):
-        size = 1 if program[at] == _MANY else 2 + 2 * program[at + 1]
-        if at + size == len(program):
-            return size == 1
-        at += size
-    return False
 
 
 def _end_of_set(pattern: str, start: int) -> int | None:
