@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from volt_cas.bundle.format import object_name
-from volt_cas.bundle.source import BundleSource, read_contents
+from volt_cas.bundle.source import BundleSource
 from volt_cas.errors import BundleInvalid
 from volt_cas.layout import Layout
 from volt_cas.record import DirectoryRecord, FileEntry, Metadata
@@ -250,22 +250,6 @@ def test_single_contents_are_found_in_a_file(store, source, tmp_path):
         record = entries[b"sub"].digest
         assert "sha256:" + hashlib.sha256(found.find_record(record)).hexdigest() == record
         assert found.find_record("sha256:" + "0" * 64) is None
-
-
-def test_contents_are_read_from_a_stream_and_checked(store, source):
-    digest = put(store, source, "x")
-    wanted = {
-        entry.digest: (source / os.fsdecode(entry.path)).read_bytes()
-        for entry in store.entries(digest)
-        if entry.path in (b"sub/text", b"large-random")
-    }
-    data = bundle_of(store, "x")
-    assert {name: stream.read() for name, stream in read_contents(one_way(data), wanted)} == wanted
-    assert [name for name, _ in read_contents(one_way(data), wanted)] != []
-    at = data.index((source / "large-random").read_bytes()[:64])
-    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-    with pytest.raises(BundleInvalid, match="do not match"):
-        [stream.read() for _, stream in read_contents(one_way(damaged), wanted)]
 
 
 def test_damage_in_a_file_of_single_contents_is_told(store, source, tmp_path):

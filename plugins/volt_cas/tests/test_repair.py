@@ -12,11 +12,11 @@ import signal
 import pytest
 
 from volt_cas import verify
+from volt_cas.copies import DirectorySource, StoreSource, copies_at, open_copies
 from volt_cas.layout import fan_out
-from volt_cas.sources import DirectorySource, StoreSource, source_at
 from volt_cas.store import CasStore
 from volt_core import native, run
-from volt_core.contracts import CheckoutMode, Ref
+from volt_core.contracts import BundleBase, CheckoutMode, Ref
 from volt_core.errors import NotFoundError, StoreFull
 from volt_core.testing import host
 from volt_core.testing.trees import differences
@@ -63,7 +63,7 @@ def test_a_directory_gives_its_file_whatever_its_name(store, kept, source, tmp_p
     elsewhere.mkdir(parents=True)
     (elsewhere / "decoy").write_text("CONTENT")  # of the same size
     shutil.copy(source / os.fsdecode(path), elsewhere / "odd name")
-    report = store.verify(repair=True, sources=[source_at(tmp_path / "elsewhere")])
+    report = store.verify(repair=True, sources=[copies_at(tmp_path / "elsewhere")])
     assert report.damaged == ()
     (line,) = report.repaired
     assert f"directory '{tmp_path}/elsewhere'" in line
@@ -89,7 +89,7 @@ def test_another_store_gives_objects_and_records(store, kept, source, tmp_path, 
     directory = next(iter(store.entries(kept, b"sub"))).digest
     path_of(store, directory, "trees").write_bytes(b"torn")
     path_of(store, kept, "trees").unlink()
-    report = store.verify(repair=True, sources=[source_at(tmp_path / "instance")])
+    report = store.verify(repair=True, sources=[copies_at(tmp_path / "instance")])
     assert report.damaged == ()
     assert len(report.repaired) == 4
     assert store.verify().damaged == ()
@@ -308,12 +308,38 @@ def test_wrong_options_of_verify(call, words, status, text):
     assert text in call("verify", *words, ok=status)[1]
 
 
+@pytest.mark.parametrize("wrong", [b"sub/file", b"large"])
+def test_a_damaged_bundle_gives_what_is_sound_in_it(store, source, tmp_path, wrong):
+    """Also one that builds on a tree that is not here any more."""
+    base = BundleBase(name="base", digest=store.put_directory(source, ref=Ref(name="base", digest="")).digest)
+    (source / "sub/file").write_text("changed")
+    (source / "large").write_bytes(os.urandom(3 << 20))
+    digest = store.put_directory(source, ref=Ref(name="a", digest="")).digest
+    with (tmp_path / "a.vbundle").open("wb") as stream:
+        store.write_bundle(stream, ["a"], bases=[base])
+    store.delete_ref("base")
+    content = (source / os.fsdecode(wrong)).read_bytes()
+    data = (tmp_path / "a.vbundle").read_bytes()
+    assert data.count(content) == 1
+    (tmp_path / "a.vbundle").write_bytes(data.replace(content, content[:-1] + b"X"))
+    for path in (b"sub/file", b"large"):
+        hurt(store, digest, path)
+    with open_copies(tmp_path / "a.vbundle") as copies:
+        report = store.verify(repair=True, sources=[copies])
+    (line,) = report.damaged
+    assert os.fsdecode(wrong) in line
+    assert len(report.repaired) == 1
+    (sound,) = {b"sub/file", b"large"} - {wrong}
+    assert store.read_file(digest, sound) == (source / os.fsdecode(sound)).read_bytes()
+    assert list((store.path / "tmp").iterdir()) == []
+
+
 def test_repairing_what_is_not_there(tmp_path):
     store = CasStore(tmp_path / "nothing")
     assert store.verify(repair=True).repaired == ()
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(NotFoundError):
-        source_at(tmp_path / "nothing")
+        copies_at(tmp_path / "nothing")
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from volt_cas.layout import Layout, digest_bytes, digest_text
-from volt_core import fs, native
+from volt_core import native
 from volt_core.contracts import ContentSource
 from volt_core.errors import NotFoundError
 
@@ -20,33 +19,23 @@ _PLACES = (".", "cas", "lib/cas")
 
 
 @contextlib.contextmanager
-def open_source(path: Path) -> Iterator[ContentSource]:
-    """Give the source at `path`: a store, an instance that has one, a directory of files, or a bundle.
+def open_copies(path: Path) -> Iterator[ContentSource]:
+    """Give what is at `path`: a store, an instance that has one, a directory of files, or a bundle.
 
-    Raises :class:`NotFoundError`, and for a bundle what :meth:`CasStore.read_bundle` does: it is unpacked into a store
-    in the directory for temporary files first, since what a bundle says must be checked as a whole.
+    What it gives is checked by whoever takes it, one by one, so a bundle may be damaged elsewhere, and build on a tree
+    that nobody has. Raises :class:`NotFoundError`, and :class:`BundleInvalid` for a file that is no bundle.
     """
     if path.is_file():
-        folder = Path(tempfile.mkdtemp(prefix="volt-bundle-"))
-        try:
-            yield _unpacked(path, folder / "cas")
-        finally:
-            fs.remove_tree(folder)
+        from volt_cas.bundle.source import BundleSource
+
+        with BundleSource(path) as bundle:
+            yield bundle
     else:
-        yield source_at(path)
+        yield copies_at(path)
 
 
-def _unpacked(path: Path, folder: Path) -> StoreSource:
-    from volt_cas.store import CasStore
-
-    store = CasStore(folder)
-    with path.open("rb") as stream:
-        store.read_bundle(stream)
-    return StoreSource(Layout(folder), name=f"bundle '{path}'")
-
-
-def source_at(path: Path) -> ContentSource:
-    """Return the source at the directory `path`: a store, an instance that has one, or files.
+def copies_at(path: Path) -> ContentSource:
+    """Return what is at the directory `path`: a store, an instance that has one, or files.
 
     Raises :class:`NotFoundError`.
     """
@@ -65,8 +54,8 @@ def source_at(path: Path) -> ContentSource:
 class StoreSource:
     """The objects and records of another store."""
 
-    def __init__(self, layout: Layout, *, name: str = "") -> None:
-        self.name = name or f"store '{layout.path}'"
+    def __init__(self, layout: Layout) -> None:
+        self.name = f"store '{layout.path}'"
         self._layout = layout
 
     def find_object(self, digest: str, size: int) -> BinaryIO | None:

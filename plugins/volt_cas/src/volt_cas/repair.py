@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -153,10 +152,10 @@ class Repair:
             with contextlib.suppress(StoreError):
                 return read_record(self._layout, digest)
         for source in self._sources:
-            data = source.find_record(digest_text(digest))
-            if data is None or record.address(data) != digest:
-                continue
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError):  # of a source that is damaged, or a record that nobody could read
+                data = source.find_record(digest_text(digest))
+                if data is None or record.address(data) != digest:
+                    continue
                 value = record.decode(data, digest)
                 self._writer.add_record(value)
                 self._good_trees.append(digest)
@@ -197,7 +196,9 @@ class Repair:
                 with contextlib.suppress(OSError):
                     yield "a variant", path.open("rb")
         for source in self._sources:
-            stream = source.find_object(digest_text(entry.digest), entry.size)
+            stream = None
+            with contextlib.suppress(StoreError):
+                stream = source.find_object(digest_text(entry.digest), entry.size)
             if stream is not None:
                 yield source.name, stream
 
@@ -212,7 +213,7 @@ class Repair:
                     found[digest] = info.st_nlink - 1
                     inodes[info.st_ino] = digest
         for _, path in self._layout.linked() if inodes else ():
-            for inode in _files_below(path):
+            for inode in below.file_inodes(path):
                 if inode in inodes:
                     found[inodes[inode]] -= 1
         return found
@@ -257,16 +258,6 @@ def _make_anew(layout: Layout, digest: bytes, found: Verification, *, is_wanted:
     return True
 
 
-def _files_below(path: Path) -> Iterator[int]:
-    # What its owner may not read stays uncounted.
-    with contextlib.suppress(NotADirectoryError, PermissionError):
-        descriptor = os.open(path, below.FOLDER)
-        try:
-            yield from (entry.ino for entry in native.walk(descriptor) if stat.S_ISREG(entry.mode))
-        finally:
-            os.close(descriptor)
-
-
 def stored_inodes(layout: Layout) -> dict[int, bytes]:
     """Return the digest of the content of each inode in the store."""
     return {
@@ -297,5 +288,5 @@ def _read(stream: BinaryIO, size: int) -> bytes:
     """Return the next bytes of a candidate, none if it cannot be read: then it is not the content."""
     try:
         return stream.read(size)
-    except OSError:
+    except (OSError, StoreError):
         return b""

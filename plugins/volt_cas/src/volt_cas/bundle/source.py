@@ -1,14 +1,13 @@
-"""Single records and contents out of a bundle: for whoever repairs a store.
+"""Single records and contents out of the file of a bundle: for whoever repairs a store.
 
-:func:`read_contents` takes any stream, front to back; :class:`BundleSource` a file, in which it finds each at once.
-Both give out what is small after it was checked; the stream of what is large raises where it ends, if it is wrong.
+What is small is given out after it was checked; the stream of what is large raises where it ends, if it is wrong.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self, cast
 
@@ -17,23 +16,7 @@ from volt_cas.bundle.header import check_header, invalid
 from volt_cas.bundle.read import BundleReader, Large, Raw, Source, check_member
 from volt_cas.bundle.work import open_workers
 from volt_cas.sparse import PIECE
-from volt_core.contracts import SILENT, BundleItem
-
-
-def read_contents(stream: BinaryIO, wanted: Container[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield digest and stream of the contents in a bundle that are `wanted`, in its order; one after the other.
-
-    All of the bundle is read and checked. Raises :class:`BundleInvalid`.
-    """
-    reader = BundleReader(stream)
-    reader.records(SILENT)
-    for content in reader.objects():
-        if content.item.digest in wanted:
-            if isinstance(content, Large):
-                yield content.item.digest, _stream_of(content.pieces())
-            else:
-                yield content.item.digest, io.BytesIO(content.data)
-    reader.end()
+from volt_core.contracts import BundleItem
 
 
 class _Member(NamedTuple):
@@ -51,7 +34,7 @@ class BundleSource:
 
     def __init__(self, path: Path) -> None:
         """Find where everything lies. Raises :class:`BundleInvalid` and :class:`OSError`."""
-        self.name = str(path)
+        self.name = f"bundle '{path}'"
         self._file = open(path, "rb", buffering=0)
         try:
             manifest = BundleReader(cast(BinaryIO, self._file)).manifest

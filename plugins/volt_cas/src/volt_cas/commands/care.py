@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from volt_cas.commands.words import DIGEST_SHOWN
-from volt_cas.sources import open_source
+from volt_cas.copies import open_copies
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say, warn
 from volt_core.cli.options import seconds, some_path
@@ -65,7 +65,7 @@ def verify(
     store = volt_of(ctx).store
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(open_source(path)) for path in sources or ()]
+        opened = [stack.enter_context(open_copies(path)) for path in sources or ()]
         progress = stack.enter_context(shown_progress())
         report = store.verify(repair=repair, sources=opened, progress=progress)
     if as_json:
