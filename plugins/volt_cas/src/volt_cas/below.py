@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -20,6 +24,28 @@ def open_folder(root: int, path: bytes) -> int:
             os.close(current)
         current = following
     return current
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Give a descriptor of a directory."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def file_inodes(path: Path) -> Iterator[int]:
+    """Yield the inode number of each name of a file below a directory; none of what is none, or may not be read."""
+    from volt_core import native
+
+    with contextlib.suppress(NotADirectoryError, PermissionError):
+        descriptor = os.open(path, FOLDER)
+        try:
+            yield from (entry.ino for entry in native.walk(descriptor) if stat.S_ISREG(entry.mode))
+        finally:
+            os.close(descriptor)
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:

@@ -166,8 +166,7 @@ class Checkout:
         native = find_extension()
         if native is None:
             return {b"": None}
-        store = os.open(self._layout.path, below.FOLDER)
-        try:
+        with below.opened(self._layout.path) as store:
             report = fill_tree(
                 native,
                 store,
@@ -179,8 +178,6 @@ class Checkout:
                 max_links=self._linker.max_links if self._linker else None,
                 advance=self._progress.advance,
             )
-        finally:
-            os.close(store)
         self._files += report.files
         self._bytes += report.bytes
         self._linked += report.linked

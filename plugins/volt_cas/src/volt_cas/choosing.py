@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from volt_cas import below
 from volt_cas.layout import Layout, addressed, digest_text, read_regular
 from volt_cas.objects import read_record
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeRecord
@@ -56,11 +57,8 @@ class NativeChoice(Choice):
         lost: Mapping[int, int],
         extension: native.CImplementation,
     ) -> None:
-        store = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with below.opened(layout.path) as store:
             self._rows = NativeRows(extension, store, roots, spared, limit, lost)
-        finally:
-            os.close(store)
         self.trees, self.objects, self.variants = self._rows.trees, self._rows.objects, self._rows.variants
         self.byte_count, self.young = self._rows.byte_count, self._rows.young
 

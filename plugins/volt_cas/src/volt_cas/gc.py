@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import stat
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from volt_cas import below
 from volt_cas.choosing import Choice, choose
 from volt_cas.layout import Layout, addressed, digest_bytes
 from volt_cas.refs import Refs
-from volt_core import fs, native
+from volt_core import fs
 from volt_core.contracts import GcReport
 from volt_core.errors import StateError
 from volt_core.names import DIGEST_PREFIX, USE_PREFIX
@@ -154,12 +152,7 @@ class _Collection:
         left = self._layout.tmp.iterdir() if self._layout.tmp.is_dir() else ()
         for top in (*self._doomed_links, *left):
             # What its owner may not read stays uncounted: a variant of it goes with a later run.
-            with contextlib.suppress(NotADirectoryError, PermissionError):
-                descriptor = os.open(top, below.FOLDER)
-                try:
-                    found.update(entry.ino for entry in native.walk(descriptor) if stat.S_ISREG(entry.mode))
-                finally:
-                    os.close(descriptor)
+            found.update(below.file_inodes(top))
         return found
 
 

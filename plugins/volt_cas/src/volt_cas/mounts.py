@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class _Mount(NamedTuple):
+    root: bytes
+    """What of its file system is mounted."""
+    point: bytes
+    kind: str
+    """Of the file system."""
 
 
 def mount_points_below(root: int) -> frozenset[bytes]:
@@ -15,31 +25,42 @@ def mount_points_below(root: int) -> frozenset[bytes]:
     Device numbers would not do: a bind mount has that of its source, and on an overlay each file that of its layer.
     """
     top = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
-    points = (_unescaped(line.split()[4]) for line in Path("/proc/self/mountinfo").read_bytes().splitlines())
+    points = (mount.point for mount in _mounts())
     return frozenset(point.removeprefix(top) for point in points if point.startswith(top) and point != top)
 
 
 def file_system(path: Path) -> str:
     """Return the type of the file system that `path` is or will be on."""
     path = path.absolute()
-    best, kind = "", "this file system"
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")
-        if path.is_relative_to(point) and len(point) >= len(best):
-            best, kind = point, rest.split()[0]
+    best, kind = b"", "this file system"
+    for mount in _mounts():
+        if path.is_relative_to(os.fsdecode(mount.point)) and len(mount.point) >= len(best):
+            best, kind = mount.point, mount.kind
     return kind
-
-
-def _unescaped(path: bytes) -> bytes:
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)
 
 
 def root_at(path: Path) -> bytes:
     """Return what of its file system is mounted at this real path, on top; empty if it is no mount point."""
     found = b""
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields = line.split()
-        if _unescaped(fields[4]) == os.fsencode(path):
-            found = _unescaped(fields[3])
+    for mount in _mounts():
+        if mount.point == os.fsencode(path):
+            found = mount.root
     return found
+
+
+def room(path: Path) -> os.statvfs_result:
+    """Ask the file system that `path` is or will be on how much room it has."""
+    while not path.exists():
+        path = path.parent
+    return os.statvfs(path)
+
+
+def _mounts() -> Iterator[_Mount]:
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        root, point = fields.split()[3:5]
+        yield _Mount(_unescaped(root), _unescaped(point), os.fsdecode(rest.split()[0]))
+
+
+def _unescaped(path: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)

@@ -19,14 +19,15 @@ from volt_core.native.staging import publish as native_publish
 OBJECTS = "objects"
 TREES = "trees"
 TOPS = "tops"
-_OWN = "0"
+OWN = "0"
+"""The directory of the Python code."""
 _REPLACE = ".replace"
 _NAME = re.compile("[0-9a-f]{64}")
 
 
-def staged_path(folder: str, digest: bytes, *, replace: bool) -> str:
-    """Return where in a staging directory the Python code puts a file."""
-    return f"{_OWN}/{folder}{_REPLACE if replace else ''}/{digest.hex()}"
+def staged_name(folder: str, digest: bytes, *, replace: bool) -> str:
+    """Return where in the directory of a thread a file belongs."""
+    return f"{folder}{_REPLACE if replace else ''}/{digest.hex()}"
 
 
 def make_staging_folder(staging: int, path: str) -> None:
@@ -55,7 +56,7 @@ def publish(staging: int, store: int) -> None:
 def publish_tops(staging: int, store: int) -> None:
     """Put the top records into place."""
     for folder in (TOPS, TOPS + _REPLACE):
-        _publish_folder(staging, store, f"{_OWN}/{folder}", TREES)
+        _publish_folder(staging, store, f"{OWN}/{folder}", TREES)
 
 
 def _folders(staging: int) -> Iterator[tuple[str, str]]:

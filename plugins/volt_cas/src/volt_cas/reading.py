@@ -5,10 +5,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from volt_cas import links, record
+from volt_cas import below, links, record
 from volt_cas.layout import Layout, addressed, fan_out
 from volt_core import native
 from volt_core.contracts import Progress
@@ -81,7 +80,7 @@ class NativeReading(Reading):
     def __init__(self, layout: Layout, progress: Progress, extension: native.CImplementation) -> None:
         super().__init__(layout)
         self._progress = progress
-        with _opened(layout.path) as store:
+        with below.opened(layout.path) as store:
             self._found = Verification(extension, store, lambda total: _begin(progress, total), progress.advance)
         self.objects, self.trees = self._found.objects, self._found.records
         self.byte_count, self.is_whole = self._found.byte_count, self._found.is_whole
@@ -104,7 +103,7 @@ class NativeReading(Reading):
     def find_differences(self, linked: Sequence[bytes]) -> dict[bytes, str]:
         if not linked:
             return {}
-        with _opened(self._layout.path) as store, _opened(self._layout.links) as folder:
+        with below.opened(self._layout.path) as store, below.opened(self._layout.links) as folder:
             found = self._found.compare(store, folder, linked)
         return {
             digest: _unreadable(what) if isinstance(what, OSError) else links.told(_DIFFERENCES[what], path)
@@ -152,7 +151,7 @@ class PythonReading(Reading):
         bad: list[tuple[str, bytes, str]] = []
         if not wanted:
             return bad
-        with _opened(self._layout.path / folder) as root:
+        with below.opened(self._layout.path / folder) as root:
             for start in range(0, len(wanted), _BATCH):
                 batch = wanted[start : start + _BATCH]
                 results = native.hash_files(root, [path.encode() for path, _, _ in batch])
@@ -192,12 +191,3 @@ def _begin(progress: Progress, total: int) -> None:
 
 def _unreadable(error: OSError) -> str:
     return f"it cannot be read: {error.strerror}"
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_cas import below
 from volt_core import native
 from volt_core.errors import NotFoundError
 
@@ -20,24 +20,19 @@ WHITEOUT = "whiteouts of overlayfs (character devices 0:0)"
 @contextlib.contextmanager
 def open_source(source: Path) -> Iterator[int]:
     """Give a descriptor of the directory. Raises :class:`NotFoundError`."""
-    try:
-        root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"'{source}' is no directory", hint="Check the path.") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            root = stack.enter_context(below.opened(source))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"'{source}' is no directory", hint="Check the path.") from error
         yield root
-    finally:
-        os.close(root)
 
 
 def bytes_below(source: Path, *, one_file_system: bool) -> int | None:
     """Return what the files below a directory have, every name counted; None where that cannot be told now."""
     try:
-        root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with below.opened(source) as root:
             walk = native.walk(root, one_file_system=one_file_system)
             return sum(item.size for item in walk if stat.S_ISREG(item.mode))
-        finally:
-            os.close(root)
     except OSError:
         return None  # the scan will say what is wrong

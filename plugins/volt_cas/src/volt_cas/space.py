@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from volt_cas.layout import Layout, digest_bytes
+from volt_cas.mounts import room
 from volt_cas.objects import read_record
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, TreeRecord
 from volt_cas.refs import Refs
@@ -16,10 +17,7 @@ _SHARED = -1
 
 def space(layout: Layout, refs: Refs) -> Space:
     """Measure; damage counts as nothing, it is for verify to tell."""
-    path = layout.path
-    while not path.exists():
-        path = path.parent
-    info = os.statvfs(path)
+    info = room(layout.path)
     return Space(
         free_bytes=info.f_bavail * info.f_frsize,
         total_bytes=info.f_blocks * info.f_frsize,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from volt_cas import below
 from volt_cas.layout import Layout
 from volt_core import fs
 
@@ -49,11 +50,8 @@ def _remove_dead(layout: Layout) -> None:
 
 def sync_store(layout: Layout) -> None:
     """Make the store durable, with what other runs have linked: before something is named that rests on it."""
-    descriptor = os.open(layout.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with below.opened(layout.path) as descriptor:
         sync_filesystem(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_filesystem(descriptor: int) -> None:

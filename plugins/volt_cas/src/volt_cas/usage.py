@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from volt_cas.browse import bottom_up
 from volt_cas.layout import Layout, addressed, digest_bytes
+from volt_cas.mounts import room
 from volt_cas.objects import read_tree
 from volt_cas.record import DirectoryEntry, FileEntry
 from volt_cas.refs import Refs
@@ -23,6 +23,7 @@ def usage(layout: Layout, refs: Refs) -> Usage:
     variants, variant_bytes = _count(layout.variants)
     trees, tree_bytes = _count(layout.trees)
     named = list(refs.list())
+    info = room(layout.path)
     sizes: dict[bytes, int] = {}
     referenced = sum(content_bytes(layout, digest_bytes(ref.digest), sizes) for ref in named)
     return Usage(
@@ -35,7 +36,7 @@ def usage(layout: Layout, refs: Refs) -> Usage:
         refs=len(named),
         referenced_bytes=min(referenced, _MOST),
         links=sum(1 for _ in layout.linked()),
-        free_bytes=free_bytes(layout.path),
+        free_bytes=info.f_bavail * info.f_frsize,
     )
 
 
@@ -57,11 +58,3 @@ def content_bytes(layout: Layout, digest: bytes, sizes: dict[bytes, int]) -> int
         return sizes[top]
     except StoreError:
         return 0  # the damage is for verify to tell
-
-
-def free_bytes(path: Path) -> int:
-    """Return the room on the file system that `path` is or will be on."""
-    while not path.exists():
-        path = path.parent
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize

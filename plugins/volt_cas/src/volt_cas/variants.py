@@ -58,11 +58,8 @@ class Linker:
         """Give the variants that were made their names, when they are durable."""
         if not self._made:
             return
-        descriptor = os.open(self._staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with below.opened(self._staging) as descriptor:
             sync_filesystem(descriptor)
-        finally:
-            os.close(descriptor)
         for variant in self._made.values():
             self._keep(variant)
 

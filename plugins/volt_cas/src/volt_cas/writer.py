@@ -21,13 +21,14 @@ from volt_cas.layout import Layout, fan_out
 from volt_cas.metadata import Applier
 from volt_cas.publish import (
     OBJECTS,
+    OWN,
     TOPS,
     TREES,
     have_staged,
     make_staging_folder,
     publish,
     publish_tops,
-    staged_path,
+    staged_name,
 )
 from volt_cas.record import LinksRecord, Metadata, Record, TreeRecord
 from volt_cas.sparse import PIECE, write_sparse
@@ -123,7 +124,7 @@ class Writer:
         Return False if the file system refuses that.
         """
         if not self.have(digest, size):
-            path = self.staged(OBJECTS, digest)
+            path = self._own_path(OBJECTS, digest)
             make_staging_folder(self.staging_fd, os.path.dirname(path))
             if not link_open_file(descriptor, self.staging_fd, path.encode()):
                 return False
@@ -218,16 +219,16 @@ class Writer:
 
     def create(self, folder: str, digest: bytes) -> int:
         """Return a descriptor of a new staged file for an object or a record."""
-        path = self.staged(folder, digest)
+        path = self._own_path(folder, digest)
         try:
             return os.open(path, _CREATE, 0o600, dir_fd=self.staging_fd)
         except FileNotFoundError:
             make_staging_folder(self.staging_fd, os.path.dirname(path))
             return os.open(path, _CREATE, 0o600, dir_fd=self.staging_fd)
 
-    def staged(self, folder: str, digest: bytes) -> str:
-        """Return where in the staging directory an object or a record belongs."""
-        return staged_path(folder, digest, replace=digest in self._replace)
+    def _own_path(self, folder: str, digest: bytes) -> str:
+        """Return where in the staging directory the Python code puts an object or a record."""
+        return f"{OWN}/{self._name(folder, digest)}"
 
     def _find_behind(self) -> Behind | None:
         """Return what writes files from memory; None where it is for the caller to do."""
@@ -241,7 +242,7 @@ class Writer:
 
     def _name(self, folder: str, digest: bytes) -> str:
         """Return where in the staging directory of a thread an object or a record belongs."""
-        return staged_path(folder, digest, replace=digest in self._replace).partition("/")[2]
+        return staged_name(folder, digest, replace=digest in self._replace)
 
     def finish(self, descriptor: int, metadata: Metadata) -> None:
         applicable = self._applier.applicable(metadata)
@@ -294,7 +295,7 @@ class ObjectStream:
         if not writer.have(digest, self._size):
             os.ftruncate(self._descriptor, self._size)
             writer.finish(self._descriptor, metadata)
-            staged = writer.staged(OBJECTS, digest)
+            staged = writer._own_path(OBJECTS, digest)
             make_staging_folder(writer.staging_fd, os.path.dirname(staged))
             os.rename(self._path, staged, src_dir_fd=writer.staging_fd, dst_dir_fd=writer.staging_fd)
             writer._count(digest, self._size)
