@@ -6,12 +6,12 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from volt_cas import below
 from volt_cas.choosing import Choice, choose
 from volt_cas.layout import Layout, addressed, digest_bytes
+from volt_cas.mounts import mounted_links
 from volt_cas.refs import Refs
 from volt_core import fs
 from volt_core.contracts import GcReport
@@ -154,24 +154,3 @@ class _Collection:
             # What its owner may not read stays uncounted: a variant of it goes with a later run.
             found.update(below.file_inodes(top))
         return found
-
-
-def mounted_links() -> str:
-    """Return the mount tables of all mount namespaces that this process may look into, as one text.
-
-    The digest of a linked tree in it means that the tree is mounted: as a bind, or as a layer of an overlay.
-    """
-    return "\n".join(_mount_tables())
-
-
-def _mount_tables() -> Iterator[str]:
-    seen = set()
-    for process in ("self", *(name for name in os.listdir("/proc") if name.isdigit())):
-        try:
-            namespace = os.readlink(f"/proc/{process}/ns/mnt")
-            if namespace not in seen:
-                seen.add(namespace)
-                yield Path(f"/proc/{process}/mountinfo").read_text(errors="replace")
-        except OSError:  # it has ended, or it is another user's
-            if process == "self":
-                raise

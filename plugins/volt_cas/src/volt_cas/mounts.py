@@ -1,4 +1,4 @@
-"""Where something is mounted, from the mount table of this process."""
+"""Where something is mounted, and how much room is there."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ def root_at(path: Path) -> bytes:
         if mount.point == os.fsencode(path):
             found = mount.root
     return found
+
+
+def mounted_links() -> str:
+    """Return the mount tables of all mount namespaces that this process may look into, as one text.
+
+    The digest of a linked tree in it means that the tree is mounted: as a bind, or as a layer of an overlay.
+    """
+    return "\n".join(_mount_tables())
+
+
+def _mount_tables() -> Iterator[str]:
+    seen = set()
+    for process in ("self", *(name for name in os.listdir("/proc") if name.isdigit())):
+        try:
+            namespace = os.readlink(f"/proc/{process}/ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                yield Path(f"/proc/{process}/mountinfo").read_text(errors="replace")
+        except OSError:  # it has ended, or it is another user's
+            if process == "self":
+                raise
 
 
 def room(path: Path) -> os.statvfs_result:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from volt_cas import below, record
-from volt_cas.gc import mounted_links
 from volt_cas.layout import DIGEST_SIZE, Layout, addressed, digest_bytes, digest_text, fan_out
 from volt_cas.links import find_difference, linked_tree
+from volt_cas.mounts import mounted_links
 from volt_cas.objects import read_record
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, Record, TreeRecord
 from volt_cas.refs import Refs
