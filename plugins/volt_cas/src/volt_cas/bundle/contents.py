@@ -6,14 +6,14 @@ first and names in byte order. Everything is listed where it is met first, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from volt_cas import record
 from volt_cas.browse import check_tree
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import read_tree
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, Metadata, TreeRecord
-from volt_core.contracts import BundleManifest
+from volt_core.contracts import BundleItem, BundleManifest
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
 Load = Callable[[bytes], bytes]
@@ -34,6 +34,14 @@ class Contents:
         self.tops: set[bytes] = set()
         self.outer_records: set[bytes] = set()
         self.outer_objects: dict[bytes, int] = {}
+
+    def record_items(self) -> Iterator[BundleItem]:
+        """Yield the records as a manifest lists them."""
+        return (BundleItem(digest_text(digest), size) for digest, size in self.records.items())
+
+    def object_items(self) -> Iterator[BundleItem]:
+        """Yield the contents as a manifest lists them."""
+        return (BundleItem(digest_text(digest), size) for digest, (size, _) in self.objects.items())
 
 
 def find_contents(

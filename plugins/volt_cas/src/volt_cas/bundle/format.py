@@ -106,11 +106,10 @@ class Directory:
 
     def render(self, manifest: BundleManifest, manifest_size: int) -> Iterator[bytes]:
         """Yield the central directory and what ends the file, in pieces."""
-        names = [MANIFEST, *_names(manifest)]
-        sizes = [manifest_size, *(item.size for items in (manifest.records, manifest.objects) for item in items)]
         offset = written = count = 0
         piece = bytearray()
-        for name, size, packed in zip(names, sizes, _PACKED.iter_unpack(self._stored), strict=True):
+        members = _members(manifest, manifest_size)
+        for (name, size), packed in zip(members, _PACKED.iter_unpack(self._stored), strict=True):
             stored = Stored(*packed)
             piece += _central_entry(name, stored, size, offset)
             offset += local_size(name) + stored.size
@@ -123,9 +122,11 @@ class Directory:
         yield bytes(piece) + _end(count, written, offset)
 
 
-def _names(manifest: BundleManifest) -> Iterator[bytes]:
-    yield from (record_name(item.digest) for item in manifest.records)
-    yield from (object_name(item.digest) for item in manifest.objects)
+def _members(manifest: BundleManifest, manifest_size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield name and size of each."""
+    yield MANIFEST, manifest_size
+    yield from ((record_name(item.digest), item.size) for item in manifest.records)
+    yield from ((object_name(item.digest), item.size) for item in manifest.objects)
 
 
 def _central_entry(name: bytes, stored: Stored, size: int, offset: int) -> bytes:

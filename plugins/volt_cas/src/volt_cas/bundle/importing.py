@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -25,7 +26,6 @@ class BundleImport:
         self._progress = progress
         self._reader = BundleReader(stream)
         self._records: dict[bytes, bytes] = {}
-        self._new_records = 0
 
     @property
     def manifest(self) -> BundleManifest:
@@ -49,26 +49,27 @@ class BundleImport:
     def stage(self, writer: Writer) -> BundleRead:
         """Stage all of it; nothing is published. Raises :class:`BundleInvalid` for whatever is wrong."""
         contents = self._read_records(with_bases=True)
+        new_records = 0
         for digest, data in self._records.items():
-            self._new_records += writer.add_decoded(digest, data, is_top=digest in contents.tops)
-        metadata = {digest: facts for digest, (_, facts) in contents.objects.items()}
-        for content in self._reader.objects():
-            digest = digest_bytes(content.item.digest)
+            new_records += writer.add_decoded(digest, data, is_top=digest in contents.tops)
+        self._records.clear()
+        # The walk found them in the order of the file, see _compare.
+        for (digest, (size, metadata)), content in zip(contents.objects.items(), self._reader.objects(), strict=True):
             if isinstance(content, Large):
-                if not writer.have(digest, content.item.size):
+                if not writer.have(digest, size):
                     with writer.stream(digest) as target:
                         for piece in content.pieces():
                             target.write(piece)
-                        target.finish(metadata[digest])
+                        target.finish(metadata)
             else:
-                writer.add_hashed(digest, content.data, metadata[digest])
+                writer.add_hashed(digest, content.data, metadata)
             self._progress.advance(content.item.size, 1)
         return BundleRead(
             manifest=self.manifest,
             bytes=self._reader.end(),
             new_objects=writer.new_objects,
             new_bytes=writer.new_bytes,
-            new_records=self._new_records,
+            new_records=new_records,
         )
 
     def check(self) -> BundleRead:
@@ -106,12 +107,12 @@ class BundleImport:
 
     def _compare(self, contents: Contents) -> None:
         """Check that the bundle holds what belongs into it, in that order, and nothing else."""
-        found = [(digest_text(digest), size) for digest, size in contents.records.items()]
-        if found != [(item.digest, item.size) for item in self.manifest.records]:
-            raise _refused("its records are not those that its trees need, in the order of the trees")
-        found = [(digest_text(digest), size) for digest, (size, _) in contents.objects.items()]
-        if found != [(item.digest, item.size) for item in self.manifest.objects]:
-            raise _refused("its contents are not those that its trees need, in the order of the trees")
+        for what, needed, listed in (
+            ("records", contents.record_items(), self.manifest.records),
+            ("contents", contents.object_items(), self.manifest.objects),
+        ):
+            if any(one != other for one, other in itertools.zip_longest(needed, listed)):
+                raise _refused(f"its {what} are not those that its trees need, in the order of the trees")
 
     def _check_outer(self, contents: Contents) -> None:
         """Check that the bases have what the bundle's trees need beside it."""

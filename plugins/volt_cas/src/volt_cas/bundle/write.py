@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from volt_cas.bundle import format as form
-from volt_cas.bundle.contents import Contents, find_contents, find_stored, loader
+from volt_cas.bundle.contents import find_contents, find_stored, loader
 from volt_cas.bundle.pack import Packer, Piece
 from volt_cas.bundle.work import ahead, open_workers
 from volt_cas.layout import Layout, digest_bytes, digest_text, fan_out
@@ -94,11 +94,12 @@ def write_bundle(
         format=form.FORMAT,
         bases=tuple(BundleBase(digest, name) for digest, name in sorted(base.bases.items())),
         refs=tuple(refs),
-        records=tuple(BundleItem(digest_text(digest), size) for digest, size in contents.records.items()),
-        objects=tuple(BundleItem(digest_text(digest), size) for digest, (size, _) in contents.objects.items()),
+        records=tuple(contents.record_items()),
+        objects=tuple(contents.object_items()),
     )
+    del contents  # with the metadata of each file, more than all that follows needs
     data = form.encode_manifest(manifest)
-    if len(data) > form.MAX_MANIFEST or sum(contents.records.values()) > form.MAX_RECORDS:
+    if len(data) > form.MAX_MANIFEST or sum(item.size for item in manifest.records) > form.MAX_RECORDS:
         raise StoreError(
             f"Cannot write the bundle: {len(manifest.records)} records and {len(manifest.objects)} contents are too "
             "many for one",
@@ -108,8 +109,8 @@ def write_bundle(
     progress.begin("Writing the bundle", manifest.bytes)
     run = _Run(layout, stream, compression, progress)
     run.manifest(data)
-    run.records(manifest.records, contents)
-    run.objects(contents)
+    run.records(manifest.records)
+    run.objects(manifest.objects)
     return BundleWritten(manifest=manifest, bytes=run.end(manifest, len(data)))
 
 
@@ -128,23 +129,22 @@ class _Run:
         """Write the list of contents, which is never compressed: whoever reads it must trust its size."""
         self._member(form.MANIFEST, Piece(form.STORED, zlib.crc32(data), data), len(data))
 
-    def records(self, items: Sequence[BundleItem], contents: Contents) -> None:
+    def records(self, items: Sequence[BundleItem]) -> None:
         """Write the records."""
         load = loader(self._layout)
-        for item, digest in zip(items, contents.records, strict=True):
-            data = load(digest)
+        for item in items:
+            data = load(digest_bytes(item.digest))
             self._member(form.record_name(item.digest), self._packer.pack(data), item.size)
             self._progress.advance(item.size)
 
-    def objects(self, contents: Contents) -> None:
+    def objects(self, items: Sequence[BundleItem]) -> None:
         """Write the contents of files."""
-        sizes = {digest: size for digest, (size, _) in contents.objects.items()}
-        if not sizes:
+        if not items:
             return
         folder = os.open(self._layout.objects, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with open_workers() as workers:
-                batches = _batches(sizes)
+                batches = _batches(items)
                 if self._packer.compresses:
                     pieces = ahead(workers, lambda batch: self._pack(folder, batch), batches)
                     for batch, packed in pieces:
@@ -224,12 +224,12 @@ class _Run:
         self._gathered_size = 0
 
 
-def _batches(sizes: dict[bytes, int]) -> Iterator[list[tuple[bytes, int]]]:
+def _batches(items: Sequence[BundleItem]) -> Iterator[list[tuple[bytes, int]]]:
     batch: list[tuple[bytes, int]] = []
     total = 0
-    for digest, size in sizes.items():
-        batch.append((digest, size))
-        total += size
+    for item in items:
+        batch.append((digest_bytes(item.digest), item.size))
+        total += item.size
         if len(batch) >= _BATCH_FILES or total >= _BATCH_BYTES:
             yield batch
             batch, total = [], 0
