@@ -6,15 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from volt_cas.errors import source_changed, tree_too_deep
 from volt_cas.exclude import Matcher
 from volt_cas.hardlinks import HardLinks
 from volt_cas.metadata import XATTRS_UNREADABLE, Applier, why_left_out
 from volt_cas.mounts import mount_points_below
 from volt_cas.notes import Notes
-from volt_cas.record import Metadata
+from volt_cas.record import decode_metadata
 from volt_cas.source import MOUNTED, SOCKET, STORE, WHITEOUT, open_source
 from volt_cas.statcache import StatCache
 from volt_cas.writer import Writer
@@ -34,7 +32,6 @@ _NOTES = {
     "xattrs_unknown": why_left_out(""),
     "xattrs_unreadable": XATTRS_UNREADABLE,
 }
-_decode = msgspec.msgpack.Decoder(Metadata).decode
 
 
 class NativeScan:
@@ -84,7 +81,7 @@ class NativeScan:
         links = HardLinks()
         for inode, path in found.links:
             links.add(inode, path)
-        return self._writer.add_tree(_decode(found.metadata), found.digest, links.groups())
+        return self._writer.add_tree(decode_metadata(found.metadata), found.digest, links.groups())
 
     def _ingest(self, request: Request) -> Ingested:
         try:

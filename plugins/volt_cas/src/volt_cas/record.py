@@ -137,6 +137,7 @@ Record = DirectoryRecord | TreeRecord | LinksRecord
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+_metadata_decoder = msgspec.msgpack.Decoder(Metadata)
 
 
 def encode(record: Record) -> bytes:
@@ -152,6 +153,11 @@ def address(data: bytes) -> bytes:
 def encode_metadata(metadata: Metadata) -> bytes:
     """Return the encoding of the metadata alone."""
     return _encode(metadata)
+
+
+def decode_metadata(data: bytes) -> Metadata:
+    """Return what :func:`encode_metadata` has encoded."""
+    return _metadata_decoder.decode(data)
 
 
 def metadata_digest(metadata: Metadata) -> bytes:

@@ -6,13 +6,13 @@ first and names in byte order. Everything is listed where it is met first, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from volt_cas import record
 from volt_cas.browse import check_tree
 from volt_cas.layout import Layout, digest_bytes, digest_text
 from volt_cas.objects import read_tree
-from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, Metadata, TreeRecord
+from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, TreeRecord
 from volt_core.contracts import BundleItem, BundleManifest
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
@@ -24,13 +24,14 @@ class Contents:
 
     Attributes:
         records: each with its size in bytes.
-        objects: each with its size in bytes, and the metadata of the first entry that has it.
+        objects: each with its size in bytes, and the metadata of the first entry that has it, encoded: there may be
+            millions, and as structs they take three times the room.
         outer_records, outer_objects: where the walk met what is elsewhere: in a base.
     """
 
     def __init__(self) -> None:
         self.records: dict[bytes, int] = {}
-        self.objects: dict[bytes, tuple[int, Metadata]] = {}
+        self.objects: dict[bytes, tuple[int, bytes]] = {}
         self.tops: set[bytes] = set()
         self.outer_records: set[bytes] = set()
         self.outer_objects: dict[bytes, int] = {}
@@ -100,7 +101,7 @@ def _add_object(found: Contents, entry: FileEntry, is_outer_object: Callable[[by
     elif is_outer_object(entry.digest):
         size = found.outer_objects.setdefault(entry.digest, entry.size)
     else:
-        found.objects[entry.digest] = entry.size, entry.metadata
+        found.objects[entry.digest] = entry.size, record.encode_metadata(entry.metadata)
         return
     if size != entry.size:
         raise ObjectCorrupt(
@@ -153,13 +154,25 @@ class BundleLayout(Layout):
 
 
 def find_bundled(manifest: BundleManifest, records: dict[bytes, bytes]) -> Contents:
-    """Walk the trees of a bundle with all its records. What they name and the bundle lacks is outer."""
-    objects = {digest_bytes(item.digest) for item in manifest.objects}
+    """Walk the trees of a bundle with all its records. What they name and the bundle lacks is outer.
+
+    The walk meets contents in the order of the list, so what it meets is either the next one or not in the bundle.
+    """
+    listed = (digest_bytes(item.digest) for item in manifest.objects)
+    awaited = next(listed, None)
+
+    def is_outer_object(digest: bytes) -> bool:
+        nonlocal awaited
+        if digest != awaited:
+            return True
+        awaited = next(listed, None)
+        return False
+
     return find_contents(
         (digest_bytes(ref.digest) for ref in manifest.refs),
         records.__getitem__,
-        is_outer_record=_not_in(records),
-        is_outer_object=_not_in(objects),
+        is_outer_record=lambda digest: digest not in records,
+        is_outer_object=is_outer_object,
     )
 
 
@@ -168,10 +181,6 @@ def check_trees(layout: Layout, manifest: BundleManifest, records: dict[bytes, b
     whole = BundleLayout(layout, records)
     for digest in {ref.digest for ref in manifest.refs}:
         check_tree(whole, read_tree(whole, digest_bytes(digest)))
-
-
-def _not_in(there: Container[bytes]) -> Callable[[bytes], bool]:
-    return lambda digest: digest not in there
 
 
 def _never(_: bytes) -> bool:

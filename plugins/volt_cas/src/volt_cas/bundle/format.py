@@ -51,7 +51,7 @@ _END64 = struct.Struct("<IQHHIIQQQQ")
 _LOCATOR = struct.Struct("<IIQI")
 _END = struct.Struct("<IHHHHIIH")
 _PACKED = struct.Struct("<BIQ")
-_PIECE = 4096  # members whose part of the central directory is made at a time
+_PIECE = 1024  # members whose part of the central directory is made at a time
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(BundleManifest)

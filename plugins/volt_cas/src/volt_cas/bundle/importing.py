@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from volt_cas import record
 from volt_cas.browse import list_entries
 from volt_cas.bundle.contents import BundleLayout, Contents, check_trees, find_bundled, find_stored
 from volt_cas.bundle.read import BundleReader, Large
@@ -54,7 +55,8 @@ class BundleImport:
             new_records += writer.add_decoded(digest, data, is_top=digest in contents.tops)
         self._records.clear()
         # The walk found them in the order of the file, see _compare.
-        for (digest, (size, metadata)), content in zip(contents.objects.items(), self._reader.objects(), strict=True):
+        for (digest, (size, encoded)), content in zip(contents.objects.items(), self._reader.objects(), strict=True):
+            metadata = record.decode_metadata(encoded)
             if isinstance(content, Large):
                 if not writer.have(digest, size):
                     with writer.stream(digest) as target:
