@@ -18,7 +18,9 @@ packages_of() {
     test) echo "
             acl:setfacl
             attr:setfattr
+            borgbackup:borg
             busybox-static:busybox
+            casync:casync
             clang:clang
             debootstrap:debootstrap
             e2fsprogs:mkfs.ext4
@@ -29,11 +31,16 @@ packages_of() {
             libcap2-bin:setcap
             libclang-rt-dev:/usr/lib/llvm-*/lib/clang/*/lib/*/libclang_rt.fuzzer*
             make:make
+            ostree:ostree
             procps:ps
+            restic:restic
+            rsync:rsync
             shellcheck:shellcheck
             strace:strace
+            unzip:unzip
             xfsprogs:mkfs.xfs
             xz-utils:xz
+            zip:zip
             zsh:zsh
             zstd:zstd" ;;
     esac

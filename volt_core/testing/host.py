@@ -223,6 +223,14 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "clang": _clang,
     "zsh": functools.partial(_program, "zsh"),
     "fish": functools.partial(_program, "fish"),
+    "ostree": functools.partial(_program, "ostree"),
+    "casync": functools.partial(_program, "casync"),
+    "borg": functools.partial(_program, "borg"),
+    "restic": functools.partial(_program, "restic"),
+    "git": functools.partial(_program, "git"),
+    "rsync": functools.partial(_program, "rsync"),
+    "zip": functools.partial(_program, "zip"),
+    "unzip": functools.partial(_program, "unzip"),
 }
 """The capabilities by name; each probe returns why it is missing, or None."""
 
