@@ -132,16 +132,13 @@ class Volt(Candidate):
 
     def ask(self, expression: str) -> str:
         """Evaluate an expression of `store`, the open store, in a process that sees the same plugins."""
-        code = f"from volt_core.api import Volt; store = Volt({str(self.place)!r}).store; print({expression})"
+        names = "from volt_core.api import Volt; from volt_core.contracts import Bundles"
+        code = f"{names}; store = Volt({str(self.place)!r}).store; print({expression})"
         return self.run(f"{shlex.quote(sys.executable)} -P -c {shlex.quote(code)}").strip()
 
-    def has(self, group: str) -> bool:
-        """Tell whether there is a group of commands of that name."""
-        try:
-            self.run(f"{self.command} {group} --help")
-        except subprocess.CalledProcessError:
-            return False
-        return True
+    def have_bundles(self) -> bool:
+        """Tell whether the store has bundles: it is no must."""
+        return self.ask("isinstance(store, Bundles)") == "True"
 
 
 def quoted(path: Path) -> str:

@@ -69,14 +69,14 @@ def _row(label: str, new: Held, whole: Held, bundle: int, whole_bundle: int) -> 
     def share(part: int, of: int) -> str:
         return f"{part:,} ({100 * part / of:.1f} %)"
 
-    told = share(bundle, whole_bundle) if whole_bundle else "there is no 'volt bundle'"
+    told = share(bundle, whole_bundle) if whole_bundle else "this store has none"
     figures = ((new.objects, whole.objects), (new.trees, whole.trees), (new.tree_bytes, whole.tree_bytes))
     return label, *(share(*pair) for pair in figures), told
 
 
 def _bundle(volt: Volt, directory: Path, name: str, base: str) -> int:
     """Return the size of a bundle; 0 where there are none."""
-    if not volt.has("bundle"):
+    if not volt.have_bundles():
         return 0
     target = directory / f"{name}.vbundle"
     target.unlink(missing_ok=True)

@@ -218,8 +218,8 @@ def _zip(tree: Path, archive: Path) -> str:
 
 def _bundling(bench: Round) -> Volt:
     volt = bench.volt()
-    if not volt.has("bundle"):
-        raise Absent("this Volt has no command 'volt bundle'")
+    if not volt.have_bundles():
+        raise Absent("this store has no bundles")
     if shutil.which("zip") is None or shutil.which("unzip") is None:
         raise Absent("zip and unzip are not installed")
     return volt
