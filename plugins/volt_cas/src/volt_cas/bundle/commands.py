@@ -13,21 +13,21 @@ import typer
 
 from volt_cas import below
 from volt_cas.bundle.diff import Change, changed_paths, count_changes
+from volt_cas.commands.words import check_own_ref, find_name, find_ref, say_notes
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import AsJson, print_json, print_table, size
 from volt_core.cli.session import volt_of
-from volt_core.contracts import BundleBase, BundleManifest, BundleRead, Bundles, Compression, Ref
+from volt_core.contracts import BundleBase, BundleManifest, Bundles, Compression, Ref
 from volt_core.errors import ArchiveInvalid, CapabilityMissing, InvalidName, NotFoundError, RefNotFound, UsageError
 from volt_core.images.outfile import open_new_file
 from volt_core.images.records import PREFIX, from_ref
-from volt_core.names import is_digest, parse_image_name, shown
+from volt_core.names import is_digest, shown
 
 app = new_app(help="Trees as one file: write, look into, check and import bundles.")
 
 FileName = Annotated[str, typer.Argument(metavar="FILE", help="A bundle, or '-' for stdin.", show_default=False)]
-_DIGEST_SHOWN = 19
 
 
 @app.callback()
@@ -62,7 +62,7 @@ def create(
     if target == "-" and sys.stdout.isatty():
         raise UsageError("A bundle on a terminal helps nobody", hint="Name a file, or redirect the output.")
     store = _bundles(ctx)
-    names = [_find_ref(ctx, name).name for name in refs]
+    names = [find_name(volt_of(ctx).store, name, live=True) for name in refs]
     known = [_find_base(ctx, store, name) for name in bases or ()]
     with shown_progress() as progress, _writing(target) as stream:
         written = store.write_bundle(stream, names, bases=known, compression=compress, progress=progress)
@@ -95,7 +95,7 @@ def verify(ctx: typer.Context, file: FileName, as_json: AsJson = False) -> None:
     """Read a bundle and check all that an import would; nothing is written."""
     with _reading(file) as stream, shown_progress() as progress:
         found = _bundles(ctx).verify_bundle(stream, progress=progress)
-    _say_notes(found)
+    say_notes(found.notes)
     if as_json:
         print_json("bundle-verified", {"bytes": found.bytes, **_summary(found.manifest), "notes": found.notes})
         return
@@ -107,7 +107,7 @@ def import_(ctx: typer.Context, file: FileName, as_json: AsJson = False) -> None
     """Store what a bundle holds and set its refs; all of it is checked before."""
     with _reading(file) as stream, shown_progress() as progress:
         done = _bundles(ctx).read_bundle(stream, accept=_accept, progress=progress)
-    _say_notes(done)
+    say_notes(done.notes)
     if as_json:
         print_json(
             "bundle-imported",
@@ -169,48 +169,31 @@ def _bundles(ctx: typer.Context) -> Bundles:
     return store
 
 
-def _find_ref(ctx: typer.Context, name: str) -> Ref:
-    """Return what a user's word means: a ref, or an image."""
-    store = volt_of(ctx).store
-    ref = None if is_digest(name) else store.find_ref(name)
-    if ref is None:
-        with contextlib.suppress(InvalidName):
-            image = parse_image_name(name)
-            ref = store.find_ref(image.ref) if image.tag else None
-    if ref is None:
-        raise RefNotFound(f"The store has no ref {shown(name)}", hint="'volt cas status' lists the refs.")
-    return ref
-
-
 def _find_base(ctx: typer.Context, store: Bundles, name: str) -> BundleBase | BundleManifest:
     """Return what a user's word means: a digest, a ref, an image, or the file of a bundle."""
     if is_digest(name):
         return BundleBase(name)
-    try:
-        ref = _find_ref(ctx, name)
-    except (RefNotFound, InvalidName):
-        if name == "-" or Path(name).is_file():
-            with _reading(name) as stream:
-                return store.inspect_bundle(stream)
-        raise RefNotFound(
-            f"There is neither a ref nor a bundle {shown(name)} to build on", hint="'volt cas status' lists the refs."
-        ) from None
-    return BundleBase(ref.digest, ref.name)
+    with contextlib.suppress(InvalidName):
+        if ref := find_ref(volt_of(ctx).store, name):
+            return BundleBase(ref.digest, ref.name)
+    if name == "-" or Path(name).is_file():
+        with _reading(name) as stream:
+            return store.inspect_bundle(stream)
+    raise RefNotFound(
+        f"There is neither a ref nor a bundle {shown(name)} to build on", hint="'volt cas status' lists the refs."
+    )
 
 
 def _accept(ref: Ref) -> None:
     """Refuse a ref that would be the name of an image, and break whatever lists images."""
-    if not ref.name.startswith(PREFIX):
-        return
     try:
-        named = parse_image_name(ref.name.removeprefix(PREFIX)).ref == ref.name
-        from_ref(ref)
-    except (InvalidName, ValueError):  # msgspec's errors are ValueErrors
-        named = False
-    if not named:
+        check_own_ref(ref.name)
+        if ref.name.startswith(PREFIX):
+            from_ref(ref)
+    except (InvalidName, ValueError) as error:  # msgspec's errors are ValueErrors
         raise ArchiveInvalid(
             f"Invalid bundle: its ref {shown(ref.name)} is no image's", hint="Nothing of it was kept; get it again."
-        )
+        ) from error
 
 
 @contextlib.contextmanager
@@ -260,11 +243,6 @@ def _change(change: Change) -> dict[str, Any]:
         document["path"] = change.path.decode("utf-8", "backslashreplace")
         document["fields"] = change.fields
     return document
-
-
-def _say_notes(found: BundleRead) -> None:
-    for note in found.notes:
-        say(f"Note: {note}")
 
 
 def _shown(text: str) -> str:

@@ -15,7 +15,7 @@ from volt_cas.bundle.read import BundleReader, Large
 from volt_cas.errors import BundleInvalid
 from volt_cas.layout import Layout, digest_bytes, digest_text, fan_out
 from volt_cas.writer import Writer
-from volt_core.contracts import BundleManifest, BundleRead, Entry, Progress, Ref
+from volt_core.contracts import BundleBase, BundleManifest, BundleRead, Entry, Progress, Ref
 from volt_core.errors import ObjectCorrupt, ObjectMissing
 
 
@@ -35,17 +35,12 @@ class BundleImport:
 
     def check_bases(self) -> None:
         """Raise :class:`ObjectMissing` if a tree is not here that the bundle builds on."""
-        for base in self.manifest.bases:
-            if not self._layout.has_tree(digest_bytes(base.digest)):
-                name = f"'{base.name}', {base.digest}" if base.name else base.digest
-                raise ObjectMissing(
-                    f"The bundle builds on {name}, which the store does not have",
-                    hint="Import the bundle of that tree first, or ask for one without --base.",
-                )
-
-    def have_bases(self) -> bool:
-        """Tell whether all trees are here that the bundle builds on."""
-        return all(self._layout.has_tree(digest_bytes(base.digest)) for base in self.manifest.bases)
+        if base := self._find_lacking_base():
+            name = f"'{base.name}', {base.digest}" if base.name else base.digest
+            raise ObjectMissing(
+                f"The bundle builds on {name}, which the store does not have",
+                hint="Import the bundle of that tree first, or ask for one without --base.",
+            )
 
     def stage(self, writer: Writer) -> BundleRead:
         """Stage all of it; nothing is published. Raises :class:`BundleInvalid` for whatever is wrong."""
@@ -76,7 +71,7 @@ class BundleImport:
 
     def check(self) -> BundleRead:
         """Check all of it and keep nothing."""
-        with_bases = self.have_bases()
+        with_bases = self._find_lacking_base() is None
         self._read_records(with_bases=with_bases)
         for content in self._reader.objects():
             if isinstance(content, Large):
@@ -93,6 +88,10 @@ class BundleImport:
         layout = BundleLayout(self._layout, self._records)
         for ref in self.manifest.refs:
             yield ref, list_entries(layout, digest_bytes(ref.digest), b"", recursive=True)
+
+    def _find_lacking_base(self) -> BundleBase | None:
+        have = self._layout.has_tree
+        return next((base for base in self.manifest.bases if not have(digest_bytes(base.digest))), None)
 
     def _read_records(self, *, with_bases: bool) -> Contents:
         """Read all records and check that they, and the list of contents, are those of whole trees."""

@@ -10,13 +10,13 @@ import typer
 from volt_core.cli.messages import say
 from volt_core.contracts import Ref, Store
 from volt_core.errors import InvalidName, RefNotFound, StateCorrupt, UsageError
+from volt_core.images.records import PREFIX
 from volt_core.names import USE_PREFIX, is_digest, parse_image_name, shown
 
 RefName = Annotated[
     str, typer.Argument(metavar="REF", help="A ref, an image or a digest of a tree.", show_default=False)
 ]
 DIGEST_SHOWN = 19
-_IMAGES = "images/"
 
 
 def find_digest(store: Store, name: str) -> str:
@@ -79,8 +79,8 @@ def check_own_ref(name: str) -> None:
     """Raise :class:`InvalidName` for a ref that would mean something to Volt, and not what it means by it."""
     if name.startswith(USE_PREFIX):
         raise InvalidName(f"Ref {shown(name)} is in the place of what workloads use", hint="Choose another name.")
-    if name.startswith(_IMAGES):
-        text = name.removeprefix(_IMAGES)
+    if name.startswith(PREFIX):
+        text = name.removeprefix(PREFIX)
         hint = "Make an image: volt image import DIR NAME:TAG."
         try:
             image = parse_image_name(text)
