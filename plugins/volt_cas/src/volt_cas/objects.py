@@ -35,8 +35,13 @@ def open_object(layout: Layout, digest: bytes, size: int) -> int:
 
 def read_record(layout: Layout, digest: bytes) -> Record:
     """Return a record. Raises :class:`ObjectMissing` and :class:`ObjectCorrupt`."""
+    return record.decode(read_encoded(layout, digest), digest)
+
+
+def read_encoded(layout: Layout, digest: bytes) -> bytes:
+    """Return the bytes of a record, whatever they are. Raises :class:`ObjectMissing`."""
     try:
-        data = layout.read_tree_file(digest)
+        return layout.read_tree_file(digest)
     except FileNotFoundError as error:
         raise ObjectMissing(
             f"The store has no tree record {digest_text(digest)}",
@@ -44,7 +49,6 @@ def read_record(layout: Layout, digest: bytes) -> Record:
         ) from error
     except OSError as error:
         raise StoreError(f"Cannot read tree record {digest_text(digest)}: {error.strerror}") from error
-    return record.decode(data, digest)
 
 
 def read_tree(layout: Layout, digest: bytes) -> TreeRecord:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from volt_cas import record
 from volt_cas.browse import check_tree
 from volt_cas.layout import Layout, digest_bytes, digest_text
-from volt_cas.objects import read_tree
+from volt_cas.objects import read_encoded, read_tree
 from volt_cas.record import DirectoryEntry, DirectoryRecord, FileEntry, LinksRecord, TreeRecord
 from volt_core.contracts import BundleItem, BundleManifest
-from volt_core.errors import ObjectCorrupt, ObjectMissing
+from volt_core.errors import ObjectCorrupt
 
 Load = Callable[[bytes], bytes]
 
@@ -119,13 +119,7 @@ def loader(layout: Layout) -> Load:
     """Return what gives the bytes of the records of a store."""
 
     def load(digest: bytes) -> bytes:
-        try:
-            data = layout.read_tree_file(digest)
-        except FileNotFoundError as error:
-            raise ObjectMissing(
-                f"The store has no tree record {digest_text(digest)}",
-                hint="Run 'volt cas verify' to see what is affected, then put the tree again.",
-            ) from error
+        data = read_encoded(layout, digest)
         if record.address(data) != digest:
             raise ObjectCorrupt(
                 f"Tree record {digest_text(digest)} is damaged: its content does not match its digest",
