@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.compare.timing import clean_environment, failure
+from benchmarks.compare.timing import clean_environment, failure, first_line
 from volt_core import __version__
 
 VOLT = Path(sys.executable).with_name("volt")
@@ -50,8 +50,7 @@ class Candidate(abc.ABC):
     @classmethod
     def version(cls) -> str:
         """Return its name and version."""
-        done = subprocess.run([cls.PROGRAM, "--version"], capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()[0].strip()
+        return first_line(cls.PROGRAM, "--version")
 
     def reset(self) -> None:
         """Begin with an empty store."""

@@ -6,8 +6,6 @@ A round is one candidate with one corpus on one file system; its operations run 
 
 from __future__ import annotations
 
-import concurrent.futures
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,6 +17,7 @@ from pathlib import Path
 from benchmarks import corpora
 from benchmarks.compare.candidates import Candidate, Volt, quoted
 from benchmarks.compare.timing import Pair, Sample, run_timed
+from volt_cas.bench.yardsticks import cpus, raw_hashing
 
 RACY_SECONDS = 2.1
 """A store cannot tell by its times whether a file changed that is younger than this, so it reads it again."""
@@ -132,7 +131,9 @@ def _verify(bench: Round) -> Pair:
     command = bench.candidate.verify()
     if bench.corpus == "C":
         total = sum(info.st_size for _, info in corpora.regular_files(bench.tree))
-        return raw_hashing(total), bench.timed(command)
+        cpu = time.process_time()
+        wall = raw_hashing(total).seconds
+        return Sample(wall=wall, cpu=time.process_time() - cpu), bench.timed(command)
     yardstick = f"find {quoted(bench.tree)} -type f -print0 | xargs -0 -n 64 -P {cpus()} sha256sum"
     return bench.yardstick(yardstick), bench.timed(command)
 
@@ -223,32 +224,6 @@ def _bundling(bench: Round) -> Volt:
     if shutil.which("zip") is None or shutil.which("unzip") is None:
         raise Absent("zip and unzip are not installed")
     return volt
-
-
-def raw_hashing(size: int) -> Sample:
-    """Hash so many bytes of memory on all CPUs: what no verification can do faster."""
-    block = os.urandom(_BLOCK)
-    threads = cpus()
-
-    def hash_share(share: int) -> None:
-        digest = hashlib.sha256()
-        for _ in range(share):
-            digest.update(block)
-
-    blocks = max(threads, size // _BLOCK)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        list(pool.map(hash_share, [1] * threads))  # the threads are there when the time begins
-        began, cpu = time.perf_counter(), time.process_time()
-        list(pool.map(hash_share, [blocks // threads] * threads))
-        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    # Shares are whole blocks: by the rate, to be right for small sizes also.
-    factor = size / (blocks // threads * threads * _BLOCK)
-    return Sample(wall=wall * factor, cpu=cpu * factor)
-
-
-def cpus() -> int:
-    """Return the number of CPUs that may be used."""
-    return len(os.sched_getaffinity(0))
 
 
 OPERATIONS = (

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.compare.candidates import Candidate, quoted
+from benchmarks.compare.timing import first_line
 
 
 class Ostree(Candidate):
@@ -26,11 +27,8 @@ class Ostree(Candidate):
 
     @classmethod
     def version(cls) -> str:
-        done = subprocess.run(["ostree", "--version"], capture_output=True, text=True, check=True)
-        for line in done.stdout.splitlines():
-            if "Version:" in line:
-                return f"ostree {line.split()[-1].strip(chr(39))}"
-        return "ostree"
+        done = subprocess.run([cls.PROGRAM, "--version"], capture_output=True, text=True, check=True)
+        return f"ostree {done.stdout.split()[2].strip(chr(39))}"
 
     @property
     def _repository(self) -> str:
@@ -107,23 +105,22 @@ class Borg(Candidate):
 
     def build(self, tree: Path, name: str) -> str:
         # An archive is never replaced: the former one would only cost a deletion that the others do not do here.
-        known = self.run(f"borg list --short {self._repository}").split()
-        archive = f"{name}.{sum(it.split('.')[0] == name for it in known)}"
+        archive = f"{name}.{len(self._archives(name))}"
         return f"cd {quoted(tree)} && borg create --compression none {self._repository}::{archive} ."
 
-    def _latest(self, name: str) -> str:
+    def _archives(self, name: str) -> list[str]:
         known = self.run(f"borg list --short {self._repository}").split()
-        return [it for it in known if it.split(".")[0] == name][-1]
+        return [it for it in known if it.split(".")[0] == name]
 
     def checkout(self, name: str, target: Path) -> str:
-        archive = self._latest(name)
+        archive = self._archives(name)[-1]
         return f"mkdir {quoted(target)} && cd {quoted(target)} && borg extract {self._repository}::{archive}"
 
     def verify(self) -> str:
         return f"borg check --verify-data {self._repository}"
 
     def gc(self, dropped: str) -> str:
-        return f"borg delete {self._repository}::{self._latest(dropped)} && borg compact {self._repository}"
+        return f"borg delete {self._repository}::{self._archives(dropped)[-1]} && borg compact {self._repository}"
 
 
 class Restic(Candidate):
@@ -134,8 +131,7 @@ class Restic(Candidate):
 
     @classmethod
     def version(cls) -> str:
-        done = subprocess.run(["restic", "version"], capture_output=True, text=True, check=True)
-        return " ".join(done.stdout.split()[:2])
+        return " ".join(first_line(cls.PROGRAM, "version").split()[:2])
 
     @property
     def environment(self) -> Mapping[str, str]:

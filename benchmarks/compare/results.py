@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import subprocess
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare.targets import MIB, TARGETS, Limit, memory_aim, memory_must
-from benchmarks.compare.timing import Pair, Spread, cpu_ratio, table_lines, wall_ratio
+from benchmarks.compare.timing import Pair, Spread, cpu_ratio, first_line, table_lines, wall_ratio
 from volt_core import __version__, native
 
 
@@ -54,12 +54,15 @@ class Run:
     left_out: list[str] = field(default_factory=list)
     """Candidates that are not installed, corpora that were not asked for."""
 
+    def find(self, operation: str, corpus: str, candidate: str) -> Result | None:
+        """Return a result, if there is one."""
+        key = (operation, corpus, candidate)
+        return next((it for it in self.results if (it.operation, it.corpus, it.candidate) == key), None)
+
     def result(self, operation: str, corpus: str, candidate: str) -> Result | None:
         """Return a result with figures, if there is one."""
-        for it in self.results:
-            if (it.operation, it.corpus, it.candidate) == (operation, corpus, candidate) and it.pairs:
-                return it
-        return None
+        found = self.find(operation, corpus, candidate)
+        return found if found and found.pairs else None
 
     def candidates(self) -> list[str]:
         """Return the candidates, in the order in which they were measured."""
@@ -88,7 +91,7 @@ class Run:
 
 def machine_facts(place: str) -> dict[str, str]:
     """Return what a reader needs to judge the figures."""
-    versions = [_first_line(name) for name in ("cp", "tar", "find", "xargs")]
+    versions = [re.sub(r"\(GNU \w+\) ", "", first_line(name, "--version")) for name in ("cp", "tar", "find", "xargs")]
     return {
         "volt": f"{__version__}, native: {native.implementation()}, Python {platform.python_version()}",
         "machine": f"{len(os.sched_getaffinity(0))} CPUs ({_cpu_model()}), Linux {platform.release()}",
@@ -190,16 +193,6 @@ def _cell(result: Result | None) -> str:
 
 def _median(pairs: Sequence[Pair], which: int) -> float:
     return Spread.of(pair[which].wall for pair in pairs).median
-
-
-def _first_line(program: str) -> str:
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return (
-        done.stdout.splitlines()[0]
-        .replace("(GNU coreutils) ", "")
-        .replace("(GNU tar) ", "")
-        .replace("(GNU findutils) ", "")
-    )
 
 
 def _cpu_model() -> str:

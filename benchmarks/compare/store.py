@@ -158,11 +158,9 @@ def _carry_out(operation: Operation, bench: Round, result: Result) -> None:
 
 
 def _result(run: Run, operation: Operation, bench: Round, files: int) -> Result:
-    key = (operation.name, bench.corpus, bench.candidate.name)
-    for result in run.results:
-        if (result.operation, result.corpus, result.candidate) == key:
-            return result
-    name, corpus, candidate = key
+    name, corpus, candidate = operation.name, bench.corpus, bench.candidate.name
+    if found := run.find(name, corpus, candidate):
+        return found
     note = "copies" if name == "checkout" and not bench.candidate.LINKS else ""
     run.results.append(
         Result(name, operation.label, operation.yardstick_of(corpus), corpus, candidate, files, note=note)

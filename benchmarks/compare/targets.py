@@ -33,11 +33,8 @@ class Limit:
 
     def is_met(self, pairs: Sequence[Pair]) -> bool:
         """Tell whether the median of the ratios keeps to it; `seconds` are taken off first."""
-        return self.ratio(pairs).median <= self.factor
-
-    def ratio(self, pairs: Sequence[Pair]) -> Spread:
-        """Return how many times the yardstick's time it took, `seconds` aside."""
-        return Spread.of(max(0.0, candidate.wall - self.seconds) / yardstick.wall for yardstick, candidate in pairs)
+        aside = Spread.of((candidate.wall - self.seconds) / yardstick.wall for yardstick, candidate in pairs)
+        return aside.median <= self.factor
 
 
 @dataclass(frozen=True)

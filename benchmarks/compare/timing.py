@@ -70,6 +70,12 @@ def run_timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = Non
     return Sample(wall=said["wall"], cpu=said["cpu"], peak=said["peak"])
 
 
+def first_line(*argv: str) -> str:
+    """Return the first line that a program prints: what it says of its version."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0].strip()
+
+
 def failure(status: int, command: str, stderr: str) -> subprocess.CalledProcessError:
     """Return the error for a command that failed; a traceback of it shows what the command said."""
     error = subprocess.CalledProcessError(status, command, stderr=stderr)
