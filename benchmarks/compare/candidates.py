@@ -28,6 +28,8 @@ class Candidate(abc.ABC):
     PROGRAM: ClassVar[str]
     LINKS: ClassVar[bool] = False
     """Whether its checkout is one of hard links; else it copies."""
+    DIFFERENCE: ClassVar[str] = ""
+    """What it does more or less than the others: told with its figures."""
 
     def __init__(self, place: Path) -> None:
         self.place = place

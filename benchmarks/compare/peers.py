@@ -24,6 +24,7 @@ class Ostree(Candidate):
     NAME = "ostree"
     PROGRAM = "ostree"
     LINKS = True
+    DIFFERENCE = "leaves out directories with device nodes, fifos or sockets, and keeps no times"
 
     @classmethod
     def version(cls) -> str:
@@ -59,6 +60,7 @@ class Casync(Candidate):
 
     NAME = "casync"
     PROGRAM = "casync"
+    DIFFERENCE = "compresses, ends in `sync -f`"
 
     @property
     def _store(self) -> str:
@@ -91,6 +93,7 @@ class Borg(Candidate):
 
     NAME = "borg"
     PROGRAM = "borg"
+    DIFFERENCE = "not compressed, not encrypted; a build adds an archive beside the former ones"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -128,6 +131,7 @@ class Restic(Candidate):
 
     NAME = "restic"
     PROGRAM = "restic"
+    DIFFERENCE = "encrypts; a build adds a snapshot beside the former ones"
 
     @classmethod
     def version(cls) -> str:
@@ -145,7 +149,7 @@ class Restic(Candidate):
         self.run("restic init")
 
     def build(self, tree: Path, name: str) -> str:
-        return f"cd {quoted(tree)} && restic backup --quiet --tag {name} ."
+        return f"cd {quoted(tree)} && restic backup --quiet --compression off --tag {name} ."
 
     def _latest(self, name: str) -> str:
         snapshots = json.loads(self.run(f"restic snapshots --json --tag {name}"))
@@ -166,6 +170,7 @@ class Git(Candidate):
 
     NAME = "git"
     PROGRAM = "git"
+    DIFFERENCE = "keeps no owners, times, attributes or empty directories; ends in `sync -f`; its gc packs all"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -208,6 +213,7 @@ class Rsync(Candidate):
 
     NAME = "rsync"
     PROGRAM = "rsync"
+    DIFFERENCE = "keeps copies, not contents by their hash; ends in `sync -f`"
 
     def initialise(self) -> None:
         """Nothing: a copy is a directory."""

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     peers = [peer for peer in PEERS if peer.NAME in arguments.peers]
     run.left_out += [f"{peer.NAME}: not installed" for peer in peers if not peer.find()]
     peers = [peer for peer in peers if peer.find()]
-    run.facts["other stores"] = ", ".join(peer.version() for peer in peers) or "none"
+    run.facts |= {peer.NAME: f"{peer.version()}; {peer.DIFFERENCE}" for peer in peers} or {"other stores": "none"}
     try:
         for corpus in arguments.corpora:
             for store in arguments.store or ["cas"]:

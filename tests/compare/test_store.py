@@ -76,6 +76,7 @@ def test_what_does_not_exist_is_a_usage_error(words, capsys):
 def test_another_program_does_every_operation(peer, tmp_path):
     host.require(peer.PROGRAM)
     assert any(character.isdigit() for character in peer.version())
+    assert peer.DIFFERENCE
     tree, halves = tmp_path / "tree", [tmp_path / "first", tmp_path / "second"]
     corpora.make_small_files(tree, 24)
     corpora.split(tree, *halves)
