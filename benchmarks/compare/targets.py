@@ -52,6 +52,9 @@ def _plain(must: float, aim: float) -> Target:
 _AGAIN = Target(Limit(1.5, 0.15), Limit(1.0, 0.08))
 _CHANGED = Target(Limit(3.0, 0.2), Limit(1.6, 0.1))
 
+_CHECKOUT_A = Target(Limit(1.0, 0.1), Limit(0.7, 0.06))
+_CHECKOUT_B = _plain(0.8, 0.5)
+
 TARGETS: dict[tuple[str, str], Target] = {
     ("build", "A"): _plain(1.5, 1.0),
     ("build", "B"): _plain(1.1, 0.75),
@@ -59,8 +62,10 @@ TARGETS: dict[tuple[str, str], Target] = {
     ("again", "B"): _AGAIN,
     ("changed", "A"): _CHANGED,
     ("changed", "B"): _CHANGED,
-    ("checkout", "A"): Target(Limit(1.0, 0.1), Limit(0.7, 0.06)),
-    ("checkout", "B"): _plain(0.8, 0.5),
+    ("checkout", "A"): _CHECKOUT_A,
+    ("checkout", "B"): _CHECKOUT_B,
+    ("checkout-again", "A"): _CHECKOUT_A,
+    ("checkout-again", "B"): _CHECKOUT_B,
     ("verify", "A"): _plain(0.40, 0.30),
     ("verify", "B"): _plain(0.45, 0.30),
     ("verify", "C"): Target(Limit(1 / 0.75, percent=True), Limit(1 / 0.85, percent=True)),
