@@ -27,6 +27,12 @@ def make(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one of these tests has compiled, others with the same flags need not."""
+    return tmp_path_factory.mktemp("csrc")
+
+
 def check_tap(said: str, programs: int) -> None:
     assert "not ok" not in said
     assert said.count("\n1..") == programs, said
@@ -34,18 +40,18 @@ def check_tap(said: str, programs: int) -> None:
 
 @pytest.mark.needs_c_compiler
 @pytest.mark.parametrize("target", ["check", "sanitized"])
-def test_c_tests(target, tmp_path):
-    check_tap(make(f"BUILD={tmp_path}", target), len(list(CSRC.glob("tests/test_*"))))
+def test_c_tests(target, build):
+    check_tap(make(f"BUILD={build}", target), len(list(CSRC.glob("tests/test_*"))))
 
 
 @pytest.mark.needs_c_compiler
-def test_no_data_race(tmp_path):
-    check_tap(make(f"BUILD={tmp_path}", "tsan"), len(list(CSRC.glob("tests/test_*.c"))))
+def test_no_data_race(build):
+    check_tap(make(f"BUILD={build}", "tsan"), len(list(CSRC.glob("tests/test_*.c"))))
 
 
 @pytest.mark.needs_c_compiler
-def test_saved_inputs(tmp_path):
-    said = make(f"BUILD={tmp_path}", "replay")
+def test_saved_inputs(build):
+    said = make(f"BUILD={build}", "replay")
     for name in FUZZERS:
         saved = list((CSRC / "fuzz/corpus" / name).iterdir())
         assert f"# {name}\n" in said
@@ -73,13 +79,13 @@ def test_a_fault_ends_the_replay(tmp_path):
 
 
 @pytest.mark.needs_clang
-def test_clang_has_nothing_to_warn_of(tmp_path):
-    make(f"BUILD={tmp_path}", "CC=clang", "all")
+def test_clang_has_nothing_to_warn_of(build):
+    make(f"BUILD={build}/clang", "CC=clang", "all")
 
 
 @pytest.mark.needs_clang
-def test_fuzzers_find_nothing(tmp_path):
-    said = make(f"BUILD={tmp_path}", "FUZZ_SECONDS=1", "fuzz")
+def test_fuzzers_find_nothing(build):
+    said = make(f"BUILD={build}", "FUZZ_SECONDS=1", "fuzz")
     runs = [int(number) for number in re.findall(r"number_of_executed_units: *(\d+)", said)]
     assert len(runs) == len(FUZZERS)
     assert min(runs) > 1000, said
