@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from volt_cas.store import CasStore
 from volt_core import fs, native
 from volt_core.cli.exits import run_app
-from volt_core.contracts import Ref
+from volt_core.contracts import CheckoutMode, Ref
 from volt_core.testing import host
 from volt_core.testing.trees import awkward_tree
 
@@ -78,6 +79,24 @@ def held() -> Callable[[Path], dict[str, int]]:
         }
 
     return look
+
+
+@pytest.fixture
+def what_writes() -> Callable[..., list[Callable[[], object]]]:
+    """Return one call of each kind that writes to a store; `out` is where there is to be no checkout."""
+
+    def acts(store: CasStore, source: Path, digest: str, out: Path) -> list[Callable[[], object]]:
+        return [
+            lambda: store.put_directory(source),
+            lambda: store.put_tar(io.BytesIO(bytes(10240))),
+            lambda: store.set_ref(Ref(name="y", digest=digest)),
+            lambda: store.delete_ref("x"),
+            lambda: store.linked_tree(digest),
+            lambda: store.checkout(digest, out, mode=CheckoutMode.LINK),
+            lambda: store.gc(grace=0),
+        ]
+
+    return acts
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from volt_cas.layout import fan_out
-from volt_core.contracts import CheckoutMode, Ref
+from volt_core.contracts import Ref
 from volt_core.errors import StateCorrupt, StoreError
 
 
@@ -27,21 +27,14 @@ def digest(store, source):
 
 
 @pytest.mark.needs_root
-def test_a_store_of_another_user_is_read_and_not_written(store, source, digest, tmp_path, held):
+def test_a_store_of_another_user_is_read_and_not_written(store, source, digest, tmp_path, held, what_writes):
     os.chown(store.path, 12345, 12345)
     before = held(store.path)
-    for act in (
-        lambda: store.put_directory(source),
-        lambda: store.put_tar(io.BytesIO(bytes(10240))),
-        lambda: store.set_ref(Ref(name="y", digest=digest)),
-        lambda: store.delete_ref("x"),
-        lambda: store.linked_tree(digest),
-        lambda: store.checkout(digest, tmp_path / "link", mode=CheckoutMode.LINK),
-        lambda: store.gc(grace=0),
-    ):
+    for act in what_writes(store, source, digest, tmp_path / "link"):
         with pytest.raises(StoreError, match=r"belongs to user 12345.*as that user"):
             act()
     assert held(store.path) == before
+    assert not (tmp_path / "link").exists()
     assert store.read_file(digest, b"file") == b"content"
     assert [entry.path for entry in store.entries(digest)] == [b"", b"file"]
     assert store.checkout(digest, tmp_path / "out").files == 1

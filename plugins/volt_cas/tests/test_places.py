@@ -127,22 +127,14 @@ def tar_of(source):
 
 
 @pytest.mark.needs_root
-def test_nothing_that_writes_works_on_a_read_only_file_system(store, source, tmp_path):
+def test_nothing_that_writes_works_on_a_read_only_file_system(store, source, tmp_path, what_writes):
     digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
     store.put_directory(source / "sub")  # something for gc
     run.run(["mount", "--bind", str(store.path), str(store.path)], timeout=30)
     try:
         run.run(["mount", "-o", "remount,bind,ro", str(store.path)], timeout=30)
         frozen = CasStore(store.path)
-        for act in (
-            lambda: frozen.put_directory(source),
-            lambda: frozen.put_tar(io.BytesIO(bytes(10240))),
-            lambda: frozen.set_ref(Ref(name="y", digest=digest)),
-            lambda: frozen.delete_ref("x"),
-            lambda: frozen.linked_tree(digest),
-            lambda: frozen.checkout(digest, tmp_path / "link", mode=CheckoutMode.LINK),
-            lambda: frozen.gc(grace=0),
-        ):
+        for act in what_writes(frozen, source, digest, tmp_path / "link"):
             with pytest.raises(StoreError, match="Read-only file system"):
                 act()
         assert not (tmp_path / "link").exists()
