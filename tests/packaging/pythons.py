@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from volt_core.images.mirrors import distribution_sources, host_sources, mirror_lines, os_release
-from volt_core.testing import host
+from volt_core.testing import host, pythons
 
-from .conftest import call, clean_environment
+from .conftest import call
 
 
 @dataclass(frozen=True)
@@ -29,22 +25,11 @@ class Python:
 
 
 def find_python(version: str, scratch: Path) -> Python:
-    """Return an interpreter of this version, like ``3.12``; without one, skip the test."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    found = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")))]
-    for path in found:
-        if path is not None and is_usable(path, version):
-            return Python([path])
-    host.require("mmdebstrap")
-    host.require("root")
+    """Return an interpreter of this version, like ``3.12``; without one, the host lacks ``pythons``."""
+    if (found := pythons.find(version)) is not None:
+        return Python([found])
+    host.require("pythons")
     return python_of_debian(version, scratch / "tree")
-
-
-def is_usable(path: str, version: str) -> bool:
-    """Whether it starts and has what Volt needs: pyenv leaves commands that do not."""
-    code = f"import ssl, sqlite3, sys; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
-    done = subprocess.run([path, "-c", code], env=clean_environment(), cwd="/", capture_output=True, check=False)
-    return done.returncode == 0
 
 
 def python_of_debian(version: str, tree: Path) -> Python:
@@ -58,7 +43,7 @@ def python_of_debian(version: str, tree: Path) -> Python:
     argv = ["mmdebstrap", "--quiet", "--variant=extract", "--mode=root", late, packages, "sid", str(tree), *lines]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
-        pytest.skip(f"no Python {version} here, and none from Debian: {done.stderr.strip().splitlines()[-1:]}")
+        host.lack("pythons", f"there is no Python {version}, nor from Debian: {done.stderr.strip().splitlines()[-1:]}")
     (loader,) = tree.glob("usr/lib*/ld-linux-*.so.*")
     libraries = ":".join(str(path) for path in tree.glob("usr/lib/*-linux-gnu"))
     return Python(

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from volt_core.testing.pythons import VERSIONS
+
 from .conftest import ROOT, call
 from .pythons import find_python
 
 pytestmark = [pytest.mark.packaging, pytest.mark.needs_native]
-VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = ("linux", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,7 +22,7 @@ from volt_core import native, run
 from volt_core.errors import VoltError
 from volt_core.native import extension
 from volt_core.systemd.machine import unified_mount
-from volt_core.testing import syscalls, users
+from volt_core.testing import pythons, syscalls, users
 from volt_core.testing.hosts import SUITE_VARIABLE
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
@@ -42,8 +43,12 @@ def have(capability: str) -> bool:
 def require(capability: str) -> None:
     """Skip the running test, or fail it where the capability was promised, unless the host has it."""
     reason = why_not(capability)
-    if reason is None:
-        return
+    if reason is not None:
+        lack(capability, reason)
+
+
+def lack(capability: str, reason: str) -> NoReturn:
+    """Skip the running test, or fail it where the capability was promised: for what is seen only when it is tried."""
     if capability in required():
         pytest.fail(f"{REQUIRE_VARIABLE} names '{capability}', but {reason}", pytrace=False)
     pytest.skip(f"needs {capability}: {reason}")
@@ -179,6 +184,13 @@ def _native() -> str | None:
     return None if native.program("init") else "the static programs were not built"
 
 
+def _pythons() -> str | None:
+    """All that are promised; those that are not here can be had from Debian, by root."""
+    missing = [version for version in pythons.VERSIONS if pythons.find(version) is None]
+    reason = _root() or _mmdebstrap() if missing else None
+    return f"Python {', '.join(missing)} is not here, and cannot be had from Debian: {reason}" if reason else None
+
+
 def _c_compiler() -> str | None:
     missing = [name for name in ("cc", "make") if run.find_program(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
@@ -218,6 +230,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "mmdebstrap": _mmdebstrap,
     "ordinary_user": _ordinary_user,
     "native": _native,
+    "pythons": _pythons,
     "c_compiler": _c_compiler,
     "strace": _strace,
     "clang": _clang,
