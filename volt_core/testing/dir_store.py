@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tarfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,6 @@ import msgspec
 from volt_core import fs
 from volt_core.contracts import (
     SILENT,
-    Change,
     CheckoutMode,
     CheckoutResult,
     ContentSource,
@@ -33,15 +31,14 @@ from volt_core.contracts import (
     Ref,
     RefChange,
     Space,
-    Store,
     Usage,
     VerifyReport,
 )
-from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing
+from volt_core.errors import ObjectMissing
 from volt_core.names import DIGEST_PREFIX, check_digest, check_ref, shown
 from volt_core.testing import memory_tar, memory_tree
 from volt_core.testing.dir_refs import RefsFile
-from volt_core.testing.tree_diff import compare
+from volt_core.testing.whole_store import WholeStore, empty_directory, find_copy
 from volt_core.testing.whole_trees import (
     Objects,
     check_mode,
@@ -56,7 +53,7 @@ from volt_core.testing.whole_trees import (
 )
 
 
-class DirStore(Store):
+class DirStore(WholeStore):
     """See the module."""
 
     NAME = "dir"
@@ -64,35 +61,6 @@ class DirStore(Store):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._refs = RefsFile(path / "refs.json")
-
-    def put_directory(
-        self,
-        source: Path,
-        *,
-        ref: Ref | None = None,
-        exclude: Sequence[str] = (),
-        one_file_system: bool = False,
-        mtime: MtimePolicy = MtimePolicy.KEEP,
-        adopt: bool = False,
-        rehash: bool = False,
-        progress: Progress = SILENT,
-    ) -> PutResult:
-        notes: list[str] = []
-        return self._put(memory_tree.scan(source, exclude, one_file_system, notes), ref, mtime, progress, notes)
-
-    def put_tar(
-        self,
-        stream: BinaryIO,
-        *,
-        ref: Ref | None = None,
-        mtime: MtimePolicy = MtimePolicy.KEEP,
-        progress: Progress = SILENT,
-    ) -> PutResult:
-        try:
-            members = memory_tar.read(stream)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise ArchiveInvalid(f"Cannot read the archive: {error}") from error
-        return self._put(members, ref, mtime, progress, [])
 
     def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
         entries = self._tree(digest)
@@ -109,44 +77,23 @@ class DirStore(Store):
         check_mode(mode)
         entries = self._tree(digest)
         contents = self._contents(digest, entries)
-        existed = destination.is_dir() and not destination.is_symlink()
-        if os.path.lexists(destination) and not (existed and not any(destination.iterdir())):
-            raise AlreadyExists(f"Cannot check out to '{destination}': it is not an empty directory")
-        destination.mkdir(exist_ok=True)
-        return memory_tree.write(entries, os.fsencode(destination), contents.__getitem__, progress)
+        with empty_directory(destination):
+            return memory_tree.write(entries, os.fsencode(destination), contents.__getitem__, progress)
 
     def linked_tree(self, digest: str) -> Path:
         self._tree(digest)
         return self._folder(digest) / "copy"
-
-    def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
-        tree = self._tree(digest)
-        top = next((entry for entry in tree if entry.path == path), None)
-        if top is None:
-            raise NotFoundError(f"The tree has no '{os.fsdecode(path)}'")
-        yield top
-        prefix = path + b"/" if path else b""
-        for entry in tree:
-            if entry.path.startswith(prefix) and entry.path != path:
-                if recursive or b"/" not in entry.path[len(prefix) :]:
-                    yield entry
 
     def read_file(self, digest: str, path: bytes) -> bytes:
         with self.open_file(digest, path) as stream:
             return stream.read()
 
     def open_file(self, digest: str, path: bytes) -> BinaryIO:
-        tree = {entry.path: entry for entry in self._tree(digest)}
-        entry = tree.get(memory_tree.resolve(tree, path))
-        if entry is None or entry.type is not EntryType.FILE:
-            raise NotFoundError(f"The tree has no file '{os.fsdecode(path)}'")
+        entry = self._file(digest, path)
         try:
             return open(self._place(digest, entry), "rb")
         except FileNotFoundError as error:
             raise ObjectMissing(f"The store has no object {entry.digest}") from error
-
-    def diff(self, before: str, after: str) -> Iterator[Change]:
-        yield from compare(self._tree(before), self._tree(after))
 
     def set_ref(self, ref: Ref) -> None:
         check_ref(ref.name)
@@ -314,13 +261,9 @@ class DirStore(Store):
             if content in sound:
                 repaired.append(f"{content}: replaced by another copy")
                 continue
-            for source in sources:
-                stream = source.find_object(content, size)
-                data = stream.read(size + 1) if stream else b""
-                if digest_of(data) == content:
-                    sound[content] = data
-                    repaired.append(f"{content}: replaced by a copy from {source.name}")
-                    break
+            if found := find_copy(sources, content, size):
+                sound[content], name = found
+                repaired.append(f"{content}: replaced by a copy from {name}")
         for tree in (tree for tree, lost in bad.items() if lost):
             self._keep(tree, self._tree(tree), sound)
         return repaired

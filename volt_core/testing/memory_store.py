@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 import threading
 import time
 import uuid
@@ -21,7 +20,6 @@ import msgspec
 from volt_core import fs
 from volt_core.contracts import (
     SILENT,
-    Change,
     CheckoutMode,
     CheckoutResult,
     ContentSource,
@@ -34,15 +32,14 @@ from volt_core.contracts import (
     Ref,
     RefChange,
     Space,
-    Store,
     Usage,
     VerifyReport,
 )
-from volt_core.errors import AlreadyExists, ArchiveInvalid, NotFoundError, ObjectMissing, RefNotFound
+from volt_core.errors import ObjectMissing, RefNotFound
 from volt_core.names import DIGEST_PREFIX, check_ref, shown
 from volt_core.testing import memory_tar, memory_tree
 from volt_core.testing.memory_bundle import MemoryBundles
-from volt_core.testing.tree_diff import compare
+from volt_core.testing.whole_store import WholeStore, empty_directory, find_copy
 from volt_core.testing.whole_trees import (
     check_mode,
     decode_tree,
@@ -68,7 +65,7 @@ class _Content:
         self.logs: dict[str, list[RefChange]] = {}
 
 
-class MemoryStore(MemoryBundles, Store):
+class MemoryStore(MemoryBundles, WholeStore):
     """See the module."""
 
     NAME = "memory"
@@ -77,35 +74,6 @@ class MemoryStore(MemoryBundles, Store):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content = self._contents.setdefault(path, _Content())
-
-    def put_directory(
-        self,
-        source: Path,
-        *,
-        ref: Ref | None = None,
-        exclude: Sequence[str] = (),
-        one_file_system: bool = False,
-        mtime: MtimePolicy = MtimePolicy.KEEP,
-        adopt: bool = False,
-        rehash: bool = False,
-        progress: Progress = SILENT,
-    ) -> PutResult:
-        notes: list[str] = []
-        return self._put(memory_tree.scan(source, exclude, one_file_system, notes), ref, mtime, progress, notes)
-
-    def put_tar(
-        self,
-        stream: BinaryIO,
-        *,
-        ref: Ref | None = None,
-        mtime: MtimePolicy = MtimePolicy.KEEP,
-        progress: Progress = SILENT,
-    ) -> PutResult:
-        try:
-            members = memory_tar.read(stream)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise ArchiveInvalid(f"Cannot read the archive: {error}") from error
-        return self._put(members, ref, mtime, progress, [])
 
     def export_tar(self, digest: str, stream: BinaryIO, *, progress: Progress = SILENT) -> None:
         memory_tar.write(stream, self._tree(digest), self._object)
@@ -120,17 +88,8 @@ class MemoryStore(MemoryBundles, Store):
     ) -> CheckoutResult:
         check_mode(mode)
         entries = self._tree(digest)
-        existed = destination.is_dir() and not destination.is_symlink()
-        if os.path.lexists(destination) and not (existed and not any(destination.iterdir())):
-            raise AlreadyExists(f"Cannot check out to '{destination}': it is not an empty directory")
-        try:
-            destination.mkdir(exist_ok=True)
+        with empty_directory(destination):
             return memory_tree.write(entries, os.fsencode(destination), self._object, progress)
-        except BaseException:
-            fs.remove_tree(destination)
-            if existed:
-                destination.mkdir()
-            raise
 
     def linked_tree(self, digest: str) -> Path:
         path = self.path / "links" / digest.removeprefix(DIGEST_PREFIX)
@@ -142,30 +101,11 @@ class MemoryStore(MemoryBundles, Store):
                 fresh.rename(path)
         return path
 
-    def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
-        tree = self._tree(digest)
-        top = next((entry for entry in tree if entry.path == path), None)
-        if top is None:
-            raise NotFoundError(f"The tree has no '{os.fsdecode(path)}'")
-        yield top
-        prefix = path + b"/" if path else b""
-        for entry in tree:
-            if entry.path.startswith(prefix) and entry.path != path:
-                if recursive or b"/" not in entry.path[len(prefix) :]:
-                    yield entry
-
     def read_file(self, digest: str, path: bytes) -> bytes:
-        tree = {entry.path: entry for entry in self._tree(digest)}
-        entry = tree.get(memory_tree.resolve(tree, path))
-        if entry is None or entry.type is not EntryType.FILE:
-            raise NotFoundError(f"The tree has no file '{os.fsdecode(path)}'")
-        return self._object(entry.digest)
+        return self._object(self._file(digest, path).digest)
 
     def open_file(self, digest: str, path: bytes) -> BinaryIO:
         return io.BytesIO(self.read_file(digest, path))
-
-    def diff(self, before: str, after: str) -> Iterator[Change]:
-        yield from compare(self._tree(before), self._tree(after))
 
     def set_ref(self, ref: Ref) -> None:
         check_ref(ref.name)
@@ -233,13 +173,9 @@ class MemoryStore(MemoryBundles, Store):
         }
         for digest, size in wanted.items():
             objects.pop(digest, None)
-            for source in sources:
-                stream = source.find_object(digest, size)
-                data = stream.read(size + 1) if stream else b""
-                if digest_of(data) == digest:
-                    objects[digest] = data
-                    repaired.append(f"{digest}: replaced by a copy from {source.name}")
-                    break
+            if found := find_copy(sources, digest, size):
+                objects[digest], name = found
+                repaired.append(f"{digest}: replaced by a copy from {name}")
         if repaired:
             fs.remove_tree(self.path / "links")
         return repaired
@@ -313,7 +249,7 @@ class MemoryStore(MemoryBundles, Store):
         ref: Ref | None,
         mtime: MtimePolicy,
         progress: Progress,
-        notes: list[str],
+        notes: Sequence[str],
     ) -> PutResult:
         if ref is not None:
             check_ref(ref.name)
