@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from volt_core.errors import VoltError
-from volt_core.testing.syscalls import boundaries, is_change, killed_everywhere, run_failing, run_killed, trace
+from volt_core.testing.syscalls import boundaries, in_two, is_change, killed_everywhere, run_failing, run_killed, trace
 
 pytestmark = pytest.mark.needs_strace
 
@@ -61,9 +61,34 @@ def test_an_error_is_the_result_of_the_call(tmp_path):
 
     (call,) = trace(act, ["mkdir", "mkdirat"])
     (tmp_path / "a").rmdir()
-    assert not run_failing(act, call.name, 1, "EDQUOT")
+    assert run_failing(act, call.name, 1, "EDQUOT") is False
     assert not list(tmp_path.iterdir())
-    assert run_failing(act, call.name, 2, "EDQUOT")
+    assert run_failing(act, call.name, 2, "EDQUOT") is None
+
+
+def test_an_error_that_is_passed_over_is_success(tmp_path):
+    def act():
+        os.access(tmp_path, os.F_OK)
+
+    (call,) = trace(act, ["access", "faccessat", "faccessat2"])
+    assert run_failing(act, call.name, call.number, "EIO") is True
+
+
+def test_what_changes_nothing_is_no_crash_test():
+    with pytest.raises(AssertionError, match="nothing was killed"):
+        list(killed_everywhere(lambda: None, lambda: None))
+
+
+def test_both_halves_run_and_either_fails(tmp_path):
+    with in_two() as half:
+        for name in half(["a", "b", "c"]):
+            (tmp_path / name).write_text(str(os.getpid()))
+    pids = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert pids["a"] == pids["c"] == str(os.getpid())
+    assert pids["b"] != pids["a"]
+    for bad in "ab":
+        with pytest.raises(AssertionError), in_two() as half:
+            assert bad not in half(["a", "b"])
 
 
 def test_another_error_than_of_volt_fails(tmp_path):

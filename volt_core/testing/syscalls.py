@@ -83,10 +83,13 @@ def killed_everywhere(
     are said to have succeeded, and not made.
     """
     prepare()
+    killed = 0
     for call in boundaries([call for call in trace(act) if is_change(call)]):
         prepare()
         if not run_killed(act, call.name, call.number, without=without):
+            killed += 1
             yield call
+    assert killed, "nothing was changed, so nothing was killed"
 
 
 def boundaries(calls: Sequence[Call]) -> list[Call]:
@@ -111,14 +114,42 @@ def run_killed(act: Callable[[], object], name: str, number: int, *, without: Se
     return ended.signal == 0
 
 
-def run_failing(act: Callable[[], object], name: str, number: int, error: str) -> bool:
+def run_failing(act: Callable[[], object], name: str, number: int, error: str) -> bool | None:
     """Run `act` with an error as the result of that call (``EIO``); tell whether it succeeded all the same.
 
-    Anything else than success and a :class:`VoltError` is an assertion that fails.
+    None: it did not make that call, and succeeded. Anything else than success and a :class:`VoltError` is an assertion
+    that fails.
     """
-    ended, _ = _run(act, _injection(name, f"error={error}", number))
+    ended, lines = _run(act, _injection(name, f"error={error}", number))
     assert ended in ((0, 0), (FAILED, 0)), ended
+    if not any("(INJECTED)" in line for line in lines):
+        assert ended.status == 0, "it failed before the call"
+        return None
     return ended.status == 0
+
+
+@contextlib.contextmanager
+def in_two() -> Iterator[Callable[[Sequence[Call]], Sequence[Call]]]:
+    """Run the block in this process and in a fork of it at once; what is yielded gives each its half of the calls.
+
+    A child and its strace take turns, so that one process at a time leaves a processor idle.
+    """
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            yield lambda calls: calls[1::2]
+            status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    try:
+        yield lambda calls: calls[::2]
+    finally:
+        _, status = os.waitpid(child, 0)
+    assert status == 0, "the other half failed: see what it wrote to stderr"
 
 
 def _optional(names: Sequence[str]) -> str:
