@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -18,7 +17,7 @@ from volt_core.contracts import Ref
 from volt_core.images import records
 from volt_core.models.image import Image
 from volt_core.testing import host
-from volt_core.testing.command import Command
+from volt_core.testing.command import Command, wait_for
 from volt_core.testing.killed import every_step
 from volt_core.testing.trees import differences
 
@@ -246,7 +245,7 @@ def test_ctrl_c_leaves_nothing(volt, tmp_path):
     with volt.start(*words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         child.stdin.write(data.getvalue()[:-300])
         child.stdin.flush()
-        wait_until(lambda: list((root / "lib/cas/tmp").glob("run-*/*/*/*")))
+        wait_for(lambda: list((root / "lib/cas/tmp").glob("run-*/*/*/*")))
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=20)
     assert child.returncode == 130
@@ -276,10 +275,3 @@ def test_no_room_for_a_bundle_leaves_no_file(volt, tmp_path):
         assert said.status == 1
         assert "No space left" in said.err
         assert [path.name for path in disk.iterdir() if path.name != "lost+found"] == []
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

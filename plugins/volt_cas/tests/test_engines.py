@@ -16,6 +16,7 @@ from volt_core import native
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import StoreError
 from volt_core.testing import host
+from volt_core.testing.phases import Phases
 
 METADATA = Metadata(0o755, 0, 0, 0, 0)
 
@@ -239,33 +240,19 @@ def test_linked_trees_differ_in_the_same(filled, by_both, what):
     assert all(line.startswith("linked tree ") for line in damaged)
 
 
-class Counted:
-    def __init__(self):
-        self.phases = []
-
-    def begin(self, what, total_bytes=None):
-        self.phases.append([what, total_bytes, 0, 0])
-
-    def advance(self, byte_count, file_count=0):
-        self.phases[-1][2] += byte_count
-        self.phases[-1][3] += file_count
-
-    def note(self, text):
-        raise AssertionError(text)
-
-
 def test_progress_is_told_alike(filled, by_both):
     def act():
-        progress = Counted()
+        progress = Phases()
         report = filled.verify(progress=progress)
         assert report.bytes == 3 + 7 + 1 + 3
+        assert progress.notes == []
         return progress.phases
 
     assert by_both(act) == [["Verifying", 14, 14, 4]]
 
 
 def test_an_interrupt_ends_a_verification(filled):
-    class Interrupted(Counted):
+    class Interrupted(Phases):
         def begin(self, what, total_bytes=None):
             raise KeyboardInterrupt
 

@@ -6,21 +6,8 @@ import os
 
 import pytest
 
-from volt_core.contracts import CheckoutMode, NoProgress, Ref
-
-
-class Watcher(NoProgress):
-    WATCHED = True
-
-    def __init__(self):
-        self.phases = []
-
-    def begin(self, what, total_bytes=None):
-        self.phases.append([what, total_bytes, 0, 0])
-
-    def advance(self, byte_count, file_count=0):
-        self.phases[-1][2] += byte_count
-        self.phases[-1][3] += file_count
+from volt_core.contracts import CheckoutMode, Ref
+from volt_core.testing.phases import Phases
 
 
 @pytest.fixture
@@ -35,7 +22,7 @@ def source(tmp_path):
 
 def test_each_phase_announces_what_it_does(store, source, tmp_path):
     size = 10 + (3 << 20) + 7 + 10
-    watcher = Watcher()
+    watcher = Phases()
     digest = store.put_directory(source, ref=Ref(name="a", digest=""), progress=watcher).digest
     store.put_directory(source, progress=watcher)
     for mode in (CheckoutMode.COPY, CheckoutMode.LINK):
@@ -55,13 +42,13 @@ def test_a_repair_announces_what_it_puts_in_place(store, source):
     for path in (store.path / "objects").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.unlink()
-    watcher = Watcher()
+    watcher = Phases()
     store.verify(repair=True, sources=[DirectorySource(source)], progress=watcher)
     assert [phase[:3] for phase in watcher.phases] == [["Verifying", 17, 17], ["Repairing", 3 << 20, 3 << 20]]
 
 
 def test_nobody_looks_and_nothing_is_counted_beforehand(store, source):
-    watcher = Watcher()
+    watcher = Phases()
     watcher.WATCHED = False
     store.put_directory(source, progress=watcher)
     assert [phase[1] for phase in watcher.phases] == [None]
