@@ -114,6 +114,7 @@ def test_a_file_that_was_changed_a_moment_ago_is_read_again(store, source, reads
     assert len(reads) == 5
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_changed_attribute_is_seen(store, source, monkeypatch):
     age(monkeypatch, 10)
     first = store.put_directory(source).digest
@@ -121,6 +122,7 @@ def test_a_changed_attribute_is_seen(store, source, monkeypatch):
     assert store.put_directory(source).digest != first
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_lost_object_is_stored_again_though_the_cache_knows_it(store, source, monkeypatch):
     age(monkeypatch, 10)
     store.put_directory(source)
@@ -412,6 +414,19 @@ def test_both_twins_read_what_the_other_remembers(store, source, monkeypatch):
     native._chosen.cache_clear()
     assert written["c"] == written["python"]
     assert len(digests) == 1
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_directory_that_moved_within_its_source_is_not_read_again(store, source, monkeypatch):
+    age(monkeypatch, 10)
+    content = os.urandom(2 << 20)
+    (source / "sub/large").write_bytes(content)
+    first = store.put_directory(source).digest
+    (source / "sub").rename(source / "moved")
+    before = read_so_far()
+    digest = store.put_directory(source).digest
+    assert read_so_far() - before < len(content)
+    assert paths(store, digest) == {path.replace("sub", "moved") for path in paths(store, first)}
 
 
 def read_so_far():
