@@ -75,16 +75,20 @@ def is_change(call: Call) -> bool:
 
 
 def killed_everywhere(
-    act: Callable[[], object], prepare: Callable[[], object], *, without: Sequence[str] = ()
+    act: Callable[[], object],
+    prepare: Callable[[], object],
+    *,
+    without: Sequence[str] = (),
+    half: Callable[[Sequence[Call]], Sequence[Call]] = list,
 ) -> Iterator[Call]:
     """Run `act` killed before each of its changes in turn, and yield after each kill; `prepare` runs before each.
 
     Killed before a call that only makes things durable, it is as before the next change. Calls named in `without`
-    are said to have succeeded, and not made.
+    are said to have succeeded, and not made. For `half` see :func:`in_two`.
     """
     prepare()
     killed = 0
-    for call in boundaries([call for call in trace(act) if is_change(call)]):
+    for call in half(boundaries([call for call in trace(act) if is_change(call)])):
         prepare()
         if not run_killed(act, call.name, call.number, without=without):
             killed += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 import shutil
 
@@ -13,7 +14,7 @@ from volt_cas.layout import fan_out
 from volt_cas.store import CasStore
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import ObjectMissing
-from volt_core.testing.syscalls import killed_everywhere, trace
+from volt_core.testing.syscalls import in_two, killed_everywhere, trace
 from volt_core.testing.trees import differences
 
 pytestmark = [pytest.mark.needs_strace, pytest.mark.usefixtures("engine")]
@@ -37,62 +38,65 @@ def source(memory_path):
 @pytest.fixture
 def stores(memory_path):
     """Empty stores, as many as are asked for."""
-    return (CasStore(memory_path / f"cas{number}") for number in itertools.count())
+    return (CasStore(memory_path / str(os.getpid()) / f"cas{number}") for number in itertools.count())
 
 
 def test_put_killed_anywhere_leaves_a_sound_store(source, stores, memory_path, left_over):
     other = memory_path / "other"
     other.mkdir()
     (other / "kept").write_text("kept")
+    with in_two() as half:
 
-    def prepare():
-        nonlocal store
-        store = next(stores)
-        store.put_directory(other, ref=Ref(name="kept", digest=""))
+        def prepare():
+            nonlocal store
+            store = next(stores)
+            store.put_directory(other, ref=Ref(name="kept", digest=""))
 
-    def put():
-        store.put_directory(source, ref=Ref(name="x", digest=""))
+        def put():
+            store.put_directory(source, ref=Ref(name="x", digest=""))
 
-    store, count = None, 0
-    for _ in killed_everywhere(put, prepare):
-        count += 1
-        assert store.verify().damaged == ()
-        ref = store.find_ref("x")
-        if ref is not None:
-            store.checkout(ref.digest, memory_path / f"out{count}")
-            assert differences(source, memory_path / f"out{count}") == []
-        store.gc(grace=0)
-        assert left_over(store) == []
-        put()
-        assert store.verify().damaged == ()
-        assert store.read_file(store.find_ref("kept").digest, b"kept") == b"kept"
-    assert count >= 20
+        store, count = None, 0
+        for _ in killed_everywhere(put, prepare, half=half):
+            count += 1
+            assert store.verify().damaged == ()
+            ref = store.find_ref("x")
+            if ref is not None:
+                store.checkout(ref.digest, memory_path / f"out-{os.getpid()}-{count}")
+                assert differences(source, memory_path / f"out-{os.getpid()}-{count}") == []
+            store.gc(grace=0)
+            assert left_over(store) == []
+            put()
+            assert store.verify().damaged == ()
+            assert store.read_file(store.find_ref("kept").digest, b"kept") == b"kept"
+        assert count >= 10
 
 
 def test_a_put_that_adopts_killed_anywhere_leaves_source_and_store_sound(stores, memory_path, left_over):
-    original, source = memory_path / "original", memory_path / "source"
+    original = memory_path / "original"
     (original / "sub").mkdir(parents=True)
     (original / "sub/a").write_text("a")
     (original / "large").write_bytes(bytes(range(256)) * 5000)
+    with in_two() as half:
+        source = memory_path / f"source-{os.getpid()}"
 
-    def prepare():
-        nonlocal store
-        store = next(stores)
-        shutil.rmtree(source, ignore_errors=True)
-        shutil.copytree(original, source)
+        def prepare():
+            nonlocal store
+            store = next(stores)
+            shutil.rmtree(source, ignore_errors=True)
+            shutil.copytree(original, source)
 
-    def put():
-        return store.put_directory(source, ref=Ref(name="x", digest=""), adopt=True).digest
+        def put():
+            return store.put_directory(source, ref=Ref(name="x", digest=""), adopt=True).digest
 
-    store, digest = None, next(stores).put_directory(original).digest
-    for _ in killed_everywhere(put, prepare):
-        assert differences(original, source) == []
-        assert store.verify().damaged == ()
-        assert put() == digest
-        store.gc(grace=0)
-        assert left_over(store) == []
-        assert store.verify().damaged == ()
-        assert differences(original, source) == []
+        store, digest = None, next(stores).put_directory(original).digest
+        for _ in killed_everywhere(put, prepare, half=half):
+            assert differences(original, source) == []
+            assert store.verify().damaged == ()
+            assert put() == digest
+            store.gc(grace=0)
+            assert left_over(store) == []
+            assert store.verify().damaged == ()
+            assert differences(original, source) == []
 
 
 def test_a_tree_that_can_be_named_is_whole_wherever_its_put_was_killed(source, stores):
@@ -112,46 +116,48 @@ def test_a_tree_that_can_be_named_is_whole_wherever_its_put_was_killed(source, s
 
 
 def test_the_first_put_killed_anywhere_does_not_block_the_next(source, memory_path, left_over):
-    numbers = itertools.count()
-    path = None
+    with in_two() as half:
+        numbers = itertools.count()
+        path = None
 
-    def prepare():
-        nonlocal path
-        path = memory_path / f"cas{next(numbers)}"
+        def prepare():
+            nonlocal path
+            path = memory_path / f"cas-{os.getpid()}-{next(numbers)}"
 
-    for _ in killed_everywhere(lambda: CasStore(path).put_directory(source), prepare):
-        store = CasStore(path)
-        store.put_directory(source, ref=Ref(name="x", digest=""))
-        assert store.verify().damaged == ()
-        # What the dead process had staged went with the next one, gc or not.
-        assert not [entry for entry in (path / "tmp").iterdir() if entry.is_dir()]
-        store.gc(grace=0)
-        assert left_over(store) == []
+        for _ in killed_everywhere(lambda: CasStore(path).put_directory(source), prepare, half=half):
+            store = CasStore(path)
+            store.put_directory(source, ref=Ref(name="x", digest=""))
+            assert store.verify().damaged == ()
+            # What the dead process had staged went with the next one, gc or not.
+            assert not [entry for entry in (path / "tmp").iterdir() if entry.is_dir()]
+            store.gc(grace=0)
+            assert left_over(store) == []
 
 
 def test_checkout_and_linked_tree_killed_anywhere_leave_a_sound_store(source, stores, memory_path, left_over):
-    store = next(stores)
-    digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
-    numbers = itertools.count()
+    with in_two() as half:
+        store = next(stores)
+        digest = store.put_directory(source, ref=Ref(name="x", digest="")).digest
+        numbers = itertools.count()
 
-    def act():
-        store.linked_tree(digest)
-        store.checkout(digest, memory_path / f"out{next(numbers)}", mode=CheckoutMode.LINK)
+        def act():
+            store.linked_tree(digest)
+            store.checkout(digest, memory_path / f"out-{os.getpid()}-{next(numbers)}", mode=CheckoutMode.LINK)
 
-    def prepare():
-        next(numbers)
-        for path in (store.path / "links").iterdir():
-            path.rename(memory_path / f"old{next(numbers)}")
-        for path in [path for path in (store.path / "variants").rglob("*") if path.is_file()]:
-            path.unlink()
+        def prepare():
+            next(numbers)
+            for path in (store.path / "links").iterdir():
+                path.rename(memory_path / f"old-{os.getpid()}-{next(numbers)}")
+            for path in [path for path in (store.path / "variants").rglob("*") if path.is_file()]:
+                path.unlink()
 
-    for _ in killed_everywhere(act, prepare):
-        assert store.verify().damaged == ()
-        for path in (store.path / "links").iterdir():
-            assert differences(source, path / "root", ignore={"hardlinks"}) == []
-        store.gc(grace=0)
-        assert left_over(store) == []
-        assert differences(source, store.linked_tree(digest), ignore={"hardlinks"}) == []
+        for _ in killed_everywhere(act, prepare, half=half):
+            assert store.verify().damaged == ()
+            for path in (store.path / "links").iterdir():
+                assert differences(source, path / "root", ignore={"hardlinks"}) == []
+            store.gc(grace=0)
+            assert left_over(store) == []
+            assert differences(source, store.linked_tree(digest), ignore={"hardlinks"}) == []
 
 
 def test_gc_killed_anywhere_keeps_what_is_referenced(source, stores, memory_path, left_over):
@@ -159,32 +165,33 @@ def test_gc_killed_anywhere_keeps_what_is_referenced(source, stores, memory_path
     (kept / "sub").mkdir(parents=True)
     (kept / "sub/c").write_text("b")  # shared with what goes
     (kept / "own").write_text("own")
-    digests = {}
+    with in_two() as half:
+        digests = {}
 
-    def prepare():
-        nonlocal store
-        store = next(stores)
-        digests["kept"] = store.put_directory(kept, ref=Ref(name="kept", digest="")).digest
-        digests["gone"] = store.put_directory(source).digest
-        store.linked_tree(digests["gone"])
-        (store.path / "tmp/run-1").mkdir()  # of a process that died
-        (store.path / "tmp/run-1/x").touch()
+        def prepare():
+            nonlocal store
+            store = next(stores)
+            digests["kept"] = store.put_directory(kept, ref=Ref(name="kept", digest="")).digest
+            digests["gone"] = store.put_directory(source).digest
+            store.linked_tree(digests["gone"])
+            (store.path / "tmp/run-1").mkdir()  # of a process that died
+            (store.path / "tmp/run-1/x").touch()
 
-    store = None
-    for _ in killed_everywhere(lambda: store.gc(grace=0), prepare):
-        assert store.verify().damaged == ()
-        assert store.read_file(digests["kept"], b"own") == b"own"
-        # A top record that is still there has all that it names: another ref may take it.
-        with contextlib.suppress(ObjectMissing):
-            store.set_ref(Ref(name="again", digest=digests["gone"]))
+        store = None
+        for _ in killed_everywhere(lambda: store.gc(grace=0), prepare, half=half):
+            assert store.verify().damaged == ()
+            assert store.read_file(digests["kept"], b"own") == b"own"
+            # A top record that is still there has all that it names: another ref may take it.
+            with contextlib.suppress(ObjectMissing):
+                store.set_ref(Ref(name="again", digest=digests["gone"]))
+                assert store.verify().damaged == ()
+                store.delete_ref("again")
+            store.put_directory(source, ref=Ref(name="again", digest=""))
             assert store.verify().damaged == ()
             store.delete_ref("again")
-        store.put_directory(source, ref=Ref(name="again", digest=""))
-        assert store.verify().damaged == ()
-        store.delete_ref("again")
-        store.gc(grace=0)
-        assert left_over(store) == []
-        assert store.usage().trees == 3
+            store.gc(grace=0)
+            assert left_over(store) == []
+            assert store.usage().trees == 3
 
 
 def test_refs_killed_anywhere_have_the_old_or_the_new_value(source, stores, left_over):
