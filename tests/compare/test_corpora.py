@@ -60,6 +60,11 @@ def test_small_files_have_the_promised_shape(made):
     assert found.count(0) == told.empty == FILES // 2000
     contents = [content(name) for name, info in corpora.regular_files(path) if info.st_size]
     assert len(contents) - len(set(contents)) == told.equal > FILES // 20
+    states: dict[bytes, set[tuple[int, int]]] = {}
+    for name, info in corpora.regular_files(path):
+        if info.st_size:
+            states.setdefault(content(name), set()).add((info.st_mode, info.st_mtime_ns))
+    assert sum(len(kinds) - 1 for kinds in states.values()) == told.equal // 20 > 0
     listing = look(path)
     assert sum(stat.S_ISDIR(what[0]) for what in listing.values()) == told.directories - 1
     assert sum(stat.S_ISLNK(what[0]) for what in listing.values()) == told.symlinks > 0
