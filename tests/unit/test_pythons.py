@@ -35,6 +35,7 @@ def test_another_version_of_that_name_is_none(tmp_path, monkeypatch):
 
 
 def test_what_was_promised_fails_where_it_is_lacking(monkeypatch):
+    monkeypatch.delenv(host.REQUIRE_VARIABLE, raising=False)
     with pytest.raises(pytest.skip.Exception, match="none here"):
         host.lack("pythons", "none here")
     monkeypatch.setenv(host.REQUIRE_VARIABLE, "pythons")

@@ -226,17 +226,30 @@ def test_no_room_for_an_attribute_is_no_refusal():
         digest = store.put_directory(disk / "source").digest
         (disk / "source/empty").unlink()  # ext4 shares equal blocks of attributes
         (disk / "out").mkdir()
-        with (disk / "large").open("wb") as file:
-            for _ in range(5):  # ext4 keeps more for what it has not written out than that needs in the end
-                with contextlib.suppress(OSError):
-                    while file.raw.write(bytes(4096)):
-                        pass
-                os.fsync(file.fileno())
+        _fill(disk)
         with pytest.raises(StoreFull):
             store.checkout(digest, disk / "out", mode=CheckoutMode.COPY)
         assert not list((disk / "out").iterdir())
         (disk / "large").unlink()
         assert store.checkout(digest, disk / "out").notes == ()
+
+
+def _fill(disk):
+    """Fill it until it has no block even for an attribute: ext4 keeps some back that a file's content does not get."""
+    with (disk / "large").open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        os.fsync(file.fileno())  # what is not written out holds more than it needs in the end
+    with pytest.raises(OSError, match="No space left"):
+        _make_attributes(disk)
+
+
+def _make_attributes(disk):
+    for index in range(1000):
+        path = disk / f"small{index}"
+        path.touch()
+        os.setxattr(path, "user.x", os.urandom(2000))
 
 
 def _replace(path):

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from volt_cas.copies import DirectorySource
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.testing.phases import Phases
 
@@ -36,8 +37,6 @@ def test_each_phase_announces_what_it_does(store, source, tmp_path):
 
 
 def test_a_repair_announces_what_it_puts_in_place(store, source):
-    from volt_cas.sources import DirectorySource
-
     store.put_directory(source, ref=Ref(name="a", digest=""))
     for path in (store.path / "objects").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
