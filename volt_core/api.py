@@ -13,10 +13,10 @@ from volt_core.contracts import Store
 from volt_core.models.extension import Check
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.workloads import Workloads, folder_checks
 
 if TYPE_CHECKING:
     from volt_core.images.manager import Images
+    from volt_core.workloads import Workloads
 
 
 class Volt:
@@ -66,11 +66,14 @@ class Volt:
     @functools.cached_property
     def workloads(self) -> Workloads:
         """Containers, virtual machines and services."""
+        from volt_core.workloads import Workloads
+
         return Workloads(self.paths, self.plugins, lambda: self.store, self.config.values.backend)
 
     def checks(self) -> list[Check]:
         """Carry out the checks of ``volt doctor``: the core's own, then those of the plugins."""
         from volt_core.health import core_checks
+        from volt_core.workloads import folder_checks
 
         answers = self.plugins.call("volt_register_checks", paths=self.paths)
         own = [*core_checks(self.paths, self.plugins), *folder_checks(self.paths)]

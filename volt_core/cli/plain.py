@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from volt_core.cli.exits import Failures
 from volt_core.cli.session import Session
 from volt_core.cli.tables import GROUPS, TOP, VERBS
 from volt_core.errors import InvalidName
 from volt_core.names import check_name
-from volt_core.workloads import Workloads
 
-Verb = Callable[[Workloads, Sequence[str]], None]
+if TYPE_CHECKING:
+    from volt_core.workloads import Workloads
+
+    Verb = Callable[[Workloads, Sequence[str]], None]
 _GROUPS = ("container", "workload")
 
 

@@ -9,10 +9,10 @@ each plugin provided when it was last loaded, so that a command imports only the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -81,8 +81,8 @@ class DiscoveryCache:
 
     def __init__(self, folder: Path) -> None:
         # One file per environment: a system-wide Volt and one in a checkout may share their state.
-        environment = hashlib.sha256("\n".join([sys.prefix, *sys.path]).encode("utf-8", "surrogateescape"))
-        self._path = folder / f"plugins-{environment.hexdigest()[:8]}.json"
+        environment = "\n".join([sys.prefix, *sys.path]).encode("utf-8", "surrogateescape")
+        self._path = folder / f"plugins-{zlib.crc32(environment):08x}.json"
         self._key = _environment_key()
 
     def read(self) -> tuple[PluginInfo, ...] | None:
@@ -109,9 +109,9 @@ class DiscoveryCache:
 
 
 def _environment_key() -> str:
-    """Return a digest that changes when a distribution is installed, upgraded or removed."""
+    """Return a text that changes when a distribution is installed, upgraded or removed."""
     parts = [__version__, sys.version]
     for entry in sys.path:
         with contextlib.suppress(OSError):
             parts.append(f"{entry}:{os.stat(entry or '.').st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return "\n".join(parts).encode("utf-8", "backslashreplace").decode()

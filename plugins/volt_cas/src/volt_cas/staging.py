@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 from collections.abc import Iterator
@@ -56,6 +55,8 @@ def sync_store(layout: Layout) -> None:
 
 def sync_filesystem(descriptor: int) -> None:
     """Make everything on the file system of an open file durable. Python has no syncfs(2) of its own."""
+    import ctypes  # only what writes needs it
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syncfs(descriptor) != 0:
         number = ctypes.get_errno()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from volt_cas import browse, links
 from volt_cas.bundle.store import BundlesOfCas
 from volt_cas.errors import explained
 from volt_cas.layout import Layout, digest_bytes, digest_text
@@ -133,20 +132,28 @@ class CasStore(BundlesOfCas, Store):
             return check_out(self._layout, top, destination, mode=mode, progress=progress)
 
     def linked_tree(self, digest: str) -> Path:
+        from volt_cas.links import linked_tree
+
         with self._reading(digest) as top, explained("Cannot make the linked tree", self.path):
-            return links.linked_tree(self._layout, top)
+            return linked_tree(self._layout, top)
 
     def entries(self, digest: str, path: bytes = b"", *, recursive: bool = True) -> Iterator[Entry]:
+        from volt_cas.browse import list_entries
+
         with explained(f"Cannot list {digest}", self.path):
-            yield from browse.list_entries(self._layout, digest_bytes(digest), path, recursive=recursive)
+            yield from list_entries(self._layout, digest_bytes(digest), path, recursive=recursive)
 
     def read_file(self, digest: str, path: bytes) -> bytes:
+        from volt_cas.browse import read_file
+
         with explained(f"Cannot read from {digest}", self.path):
-            return browse.read_file(self._layout, digest_bytes(digest), path)
+            return read_file(self._layout, digest_bytes(digest), path)
 
     def open_file(self, digest: str, path: bytes) -> BinaryIO:
+        from volt_cas.browse import open_file
+
         with explained(f"Cannot read from {digest}", self.path):
-            return browse.open_file(self._layout, digest_bytes(digest), path)
+            return open_file(self._layout, digest_bytes(digest), path)
 
     def diff(self, before: str, after: str) -> Iterator[Change]:
         from volt_cas.compare import diff
