@@ -8,4 +8,4 @@ themselves through the entry-point group ``volt``. Kept free of imports, because
 __version__ = "0.1.0"
 
 API_VERSION = (0, 1)
-"""Version of the plugin contract: same major and minor means compatible."""
+"""Major and minor version of what plugins are written against: hooks, contracts, models. Rules: ``docs/hooks.md``."""

@@ -14,7 +14,8 @@ from volt_core.models.extension import Check, Verdict
 from volt_core.models.workload import Kind
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import Failure, Loaded, probe
+from volt_core.plugins.loader import Failure, Loaded
+from volt_core.plugins.probing import probe
 
 
 def core_checks(paths: VoltPaths, plugins: Plugins) -> list[Check]:

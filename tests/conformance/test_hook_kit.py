@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from volt_core import API_VERSION
 from volt_core.contracts import Backend
 from volt_core.hookspecs import hookimpl
+from volt_core.plugins.loader import VERSION_ATTRIBUTE
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 from volt_core.testing.hook_kit import HookKit
 
@@ -20,6 +22,7 @@ NAME = "plugin_of_the_hook_kit"
 @pytest.fixture
 def plugin() -> Iterator[Any]:
     module = types.ModuleType(NAME)
+    module.__dict__[VERSION_ATTRIBUTE] = API_VERSION
     sys.modules[NAME] = module
     yield module
     del sys.modules[NAME]

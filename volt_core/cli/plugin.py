@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -13,16 +14,28 @@ from volt_core.cli.session import volt_of
 from volt_core.contracts import capabilities_of
 from volt_core.errors import NotFoundError
 from volt_core.names import shown
-from volt_core.plugins.loader import Failure, Loaded, probe
+from volt_core.plugins.loader import Failure, Loaded
+from volt_core.plugins.probing import probe
 
 
-def list_(ctx: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def list_(
+    ctx: typer.Context,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show how long each takes to load and to probe this host.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """List plugins, what they provide and what their backends can do; broken ones are named, not hidden."""
     loaded = volt_of(ctx).plugins.load_all()
     if as_json:
         print_json("plugins", [_summary(item) for item in loaded.values()])
     elif quiet:
         print_names(loaded)
+    elif timings:
+        rows = sorted(map(_timings, loaded.values()), key=lambda row: -(row[2] + row[3]))
+        shown = [(name, origin, _milliseconds(load), _milliseconds(asked)) for name, origin, load, asked in rows]
+        print_table(("PLUGIN", "DISTRIBUTION", "LOAD", "PROBES"), shown)
     else:
         print_table(("PLUGIN", "DISTRIBUTION", "STATE", "PROVIDES"), map(_row, loaded.values()))
 
@@ -58,8 +71,20 @@ def _row(item: Loaded | Failure) -> tuple[str, ...]:
         for key, what in (("backends", "backend"), ("stores", "store"), ("schemes", "images"), ("commands", "commands"))
         if summary[key]
     ]
-    state = "; ".join(f"{name}: {said}" for name, said in summary["probes"].items() if said != "ok") or "ok"
-    return item.info.name, item.info.origin, "ok" if state == "ok" else "not usable here", "; ".join(provides)
+    state = "ok" if all(said == "ok" for said in summary["probes"].values()) else "not usable here"
+    return item.info.name, item.info.origin, f"{state}, outdated" if item.warnings else state, "; ".join(provides)
+
+
+def _timings(item: Loaded | Failure) -> tuple[str, str, float, float]:
+    """Return name, origin, and the seconds to load it and to ask its backends."""
+    begun = time.perf_counter()
+    for backend in item.backends if isinstance(item, Loaded) else ():
+        probe(backend)
+    return item.info.name, item.info.origin, item.seconds, time.perf_counter() - begun
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
 
 
 def _shown(value: Any) -> str:
@@ -72,12 +97,14 @@ def _summary(item: Loaded | Failure) -> dict[str, Any]:
     info = item.info
     head = {"name": info.name, "distribution": info.distribution, "version": info.version, "target": info.target}
     if isinstance(item, Failure):
-        return {**head, "state": "broken", "reason": item.reason, "traceback": item.traceback}
+        return {**head, "state": "broken", "reason": item.reason, "traceback": item.traceback, "seconds": item.seconds}
     provides = info.provides
     probes = {backend.NAME: probe(backend) for backend in item.backends}
     return {
         **head,
         "state": "ok",
+        "warnings": list(item.warnings),
+        "seconds": item.seconds,
         "backends": [backend.NAME for backend in item.backends],
         "capabilities": {backend.NAME: sorted(capabilities_of(backend)) for backend in item.backends},
         "probes": {name: "ok" if found.available else found.reason for name, found in probes.items()},

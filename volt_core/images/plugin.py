@@ -8,6 +8,8 @@ from volt_core.contracts import ImageSource
 from volt_core.hookspecs import hookimpl
 from volt_core.images.bootstrap import BootstrapSource
 
+VOLT_API_VERSION = (0, 1)
+
 
 @hookimpl
 def volt_register_image_sources() -> Iterable[type[ImageSource]]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import time
 import traceback
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pluggy
 
-from volt_core.contracts import Backend, ComposeSection, ImageSource, Probe, Store
+from volt_core import API_VERSION
+from volt_core.contracts import Backend, ComposeSection, ImageSource, Store
 from volt_core.errors import PluginBroken
 from volt_core.models.extension import CommandGroup
 from volt_core.plugins.discovery import PluginInfo, Provides
+
+VERSION_ATTRIBUTE = "VOLT_API_VERSION"
+"""In a plugin's module: the :data:`~volt_core.API_VERSION` that it was written against."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A plugin that works, with the classes it registered."""
 
     info: PluginInfo
+    seconds: float
+    """What it took to import it, and to ask it what it provides."""
+    warnings: tuple[str, ...]
+    """What it uses that will go."""
     backends: tuple[type[Backend], ...]
     stores: tuple[type[Store], ...]
     sources: tuple[type[ImageSource], ...]
@@ -32,32 +42,39 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     info: PluginInfo
     reason: str
     traceback: str
+    hint: str = ""
+    seconds: float = 0.0
 
     def error(self) -> PluginBroken:
         """Return the error to raise when somebody asks for what this plugin would provide."""
         return PluginBroken(
             f"Plugin '{self.info.name}' of {self.info.origin} is broken: {self.reason}",
             details=self.traceback,
-            hint=f"See 'volt plugin inspect {self.info.name}', then update or remove {self.info.distribution}.",
+            hint=self.hint
+            or f"See 'volt plugin inspect {self.info.name}', then update or remove {self.info.distribution}.",
         )
 
 
 def load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded | Failure:
     """Import and register the plugin; on any fault take it out again and say what happened."""
+    begun = time.perf_counter()
     try:
-        return _load(info, manager)
+        loaded = _load(info, manager)
+        return msgspec.structs.replace(loaded, seconds=time.perf_counter() - begun)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the plugin boundary: not even sys.exit() in a plugin may cost the others
         plugin = manager.get_plugin(info.name)
         if plugin is not None:
             manager.unregister(plugin)
-        return describe(info, error)
+        return msgspec.structs.replace(describe(info, error), seconds=time.perf_counter() - begun)
 
 
 def describe(info: PluginInfo, error: BaseException) -> Failure:
     """Return what to keep of an exception that came out of a plugin."""
     text = "".join(traceback.format_exception(error))
+    if isinstance(error, PluginBroken):
+        return Failure(info=info, reason=error.brief, traceback=text, hint=error.hint or "")
     return Failure(info=info, reason=f"{type(error).__name__}: {error}", traceback=text)
 
 
@@ -68,20 +85,15 @@ def call(manager: pluggy.PluginManager, plugin: object, hook: str, **arguments: 
     return answers
 
 
-def probe(subject: type[Backend] | ImageSource) -> Probe:
-    """Ask a backend or a source whether it works here; one that breaks its promise not to raise does not."""
-    try:
-        return subject.probe()
-    except Exception as error:  # the plugin boundary
-        return Probe.no(f"its probe failed: {type(error).__name__}: {error}", "Update or remove the plugin.")
-
-
 def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
     module, _, attribute = info.target.partition(":")
     plugin: Any = importlib.import_module(module)
     for part in filter(None, attribute.split(".")):
         plugin = getattr(plugin, part)
-    manager.register(plugin, info.name)
+    _check_version(plugin, info)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager.register(plugin, info.name)
     manager.check_pending()
     backends = _collect(manager, plugin, "volt_register_backends", Backend)
     stores = _collect(manager, plugin, "volt_register_stores", Store)
@@ -102,11 +114,33 @@ def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
     )
     return Loaded(
         info=msgspec.structs.replace(info, provides=provides),
+        seconds=0.0,
+        warnings=tuple(str(warning.message) for warning in caught),
         backends=backends,
         stores=stores,
         sources=sources,
         sections=sections,
     )
+
+
+def _check_version(plugin: object, info: PluginInfo) -> None:
+    """Raise :class:`PluginBroken` for a plugin that this Volt cannot keep its promises to.
+
+    What goes is announced for one minor version, so one older than ours still finds all that it uses. A plugin that
+    does not say what it was written against is taken at its word that it works.
+    """
+    theirs = getattr(plugin, VERSION_ATTRIBUTE, API_VERSION)
+    if not (isinstance(theirs, tuple) and len(theirs) == 2 and all(isinstance(number, int) for number in theirs)):
+        raise PluginBroken(f"its {VERSION_ATTRIBUTE} is {theirs!r}, not two numbers like {API_VERSION}")
+    major, minor = API_VERSION
+    if theirs[0] == major and minor - 1 <= theirs[1] <= minor:
+        return
+    what = (
+        f"it is written for version {theirs[0]}.{theirs[1]} of the plugin contract, and this Volt has {major}.{minor}"
+    )
+    if theirs > API_VERSION:
+        raise PluginBroken(what, hint=f"Update volt-core, or install an older {info.distribution}.")
+    raise PluginBroken(what, hint=f"Update {info.distribution}.")
 
 
 def _items(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:

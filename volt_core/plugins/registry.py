@@ -225,7 +225,8 @@ class Plugins:
         """Load what has never been loaded without fault, and remember what it provides."""
         with self._lock:
             infos = self.infos().items()
-            unknown = [name for name, info in infos if info.provides is None and name not in self._loaded]
+            broken = {name for name, loaded in self._loaded.items() if isinstance(loaded, Failure)}
+            unknown = [name for name, info in infos if info.provides is None and name not in broken]
             for name in unknown:
                 self.load(name)
             if unknown:

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import pluggy
 import pytest
 
-from volt_core import __version__
+from volt_core import API_VERSION, __version__
 from volt_core.contracts import Probe
 from volt_core.models.extension import Check, CommandGroup
 from volt_core.models.workload import Kind
 from volt_core.names import check_name
 from volt_core.paths import VoltPaths
 from volt_core.plugins.discovery import PluginInfo
-from volt_core.plugins.loader import Loaded, load
+from volt_core.plugins.loader import VERSION_ATTRIBUTE, Loaded, load
 from volt_core.plugins.manager import build_manager, hook_names
 
 
@@ -53,6 +53,11 @@ class HookKit:
         unmarked = {name for name in named if manager.parse_hookimpl_opts(plugin, name) is None}
         assert not unmarked
         assert named, "the plugin implements no hook"
+
+    def test_it_says_what_it_is_written_against(self, loaded: Loaded, manager: pluggy.PluginManager) -> None:
+        assert getattr(manager.get_plugin("kit"), VERSION_ATTRIBUTE, None) == API_VERSION, (
+            f"put {VERSION_ATTRIBUTE} = {API_VERSION} into {self.target}: a Volt that cannot keep it then says so"
+        )
 
     def test_names_are_usable(self, loaded: Loaded) -> None:
         for name in (*(item.NAME for item in loaded.backends), *(item.NAME for item in loaded.stores)):

@@ -12,7 +12,7 @@ from volt_core.models.workload import ContainerSpec, Kind, Workload
 from volt_core.names import USE_PREFIX
 from volt_core.paths import VoltPaths
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import probe
+from volt_core.plugins.probing import probe
 from volt_core.workloads.folders import Folders
 
 

@@ -12,7 +12,7 @@ from volt_core.contracts import Backend, LogRecord, PastLogs
 from volt_core.errors import CapabilityMissing
 from volt_core.loglines import last_lines, lines_of, matching_lines, without_first_lines
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import probe
+from volt_core.plugins.probing import probe
 
 
 class Excerpt(msgspec.Struct, frozen=True, kw_only=True):

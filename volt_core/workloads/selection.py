@@ -9,7 +9,7 @@ from volt_core.contracts.backend import FACETS
 from volt_core.errors import BackendUnavailable, CapabilityMissing
 from volt_core.models.workload import ContainerSpec, Kind, Spec
 from volt_core.plugins import Plugins
-from volt_core.plugins.loader import probe
+from volt_core.plugins.probing import probe
 
 _T = TypeVar("_T")
 

@@ -9,6 +9,8 @@ from volt_core.hookspecs import hookimpl
 from volt_core.models.extension import Check, CommandGroup
 from volt_core.paths import VoltPaths
 
+VOLT_API_VERSION = (0, 1)
+
 
 @hookimpl
 def volt_register_stores() -> Iterable[type[Store]]:

@@ -8,6 +8,8 @@ from volt_core.contracts import Backend
 from volt_core.hookspecs import hookimpl
 from volt_core.models.extension import Check
 
+VOLT_API_VERSION = (0, 1)
+
 
 @hookimpl
 def volt_register_backends() -> Iterable[type[Backend]]:
