@@ -177,3 +177,39 @@ def test_a_listener_that_fails_is_warned_of(site):
     done = site.volt("doctor")
     assert "MISSING  plugins: deaf of acme-deaf 1.0 failed in a hook: ValueError: cannot hear" in done.stdout
     assert done.stderr == "Warning: Plugin 'deaf' of acme-deaf 1.0: ValueError: cannot hear, going on without it.\n"
+
+
+def test_a_plugin_for_another_version_costs_only_itself(site):
+    site.install("old", "VOLT_API_VERSION = (0, 99)")
+    (row,) = [line for line in site.volt("plugin", "list").stdout.splitlines() if line.startswith("old")]
+    assert "broken" in row
+    inspected = site.volt("plugin", "inspect", "old")
+    assert inspected.returncode == 9
+    assert inspected.stderr == (
+        "Error: Plugin 'old' of acme-old 1.0 is broken: it is written for version 0.99 of the plugin contract, and this "
+        "Volt has 0.1. (Update volt-core, or install an older acme-old.)\n"
+    )
+    assert site.volt("ps").returncode == 0
+
+
+def test_a_probe_that_hangs_is_a_no(site):
+    """No command waits for ever, and the end of its process does not wait for it either."""
+    hangs = "\n        @classmethod\n        def probe(cls): __import__('time').sleep(3600)\n"
+    named = '        NAME = "{name}"\n'
+    source = RUNNER.replace(named, named + hangs).format(name="stuck", marker="/dev/null", target="nowhere:app")
+    site.install("stuck", source)
+    listed = json.loads(site.volt("plugin", "list", "--json").stdout)["items"]
+    (stuck,) = [item for item in listed if item["name"] == "stuck"]
+    assert (stuck["state"], stuck["probes"]) == ("ok", {"stuck": "its probe gave no answer within 5 s"})
+    done = site.volt("create", "--backend", "stuck", "--name", "web", "image")
+    assert done.returncode in (3, 5)
+    assert site.volt("ps").returncode == 0
+
+
+def test_what_is_slow_to_load_is_shown_first(site):
+    site.install("slow", "import time; time.sleep(0.3)")
+    lines = site.volt("plugin", "list", "--timings").stdout.splitlines()
+    assert lines[0].split() == ["PLUGIN", "DISTRIBUTION", "LOAD", "PROBES"]
+    name, distribution, version, milliseconds, *_ = lines[1].split()
+    assert (name, distribution, version) == ("slow", "acme-slow", "1.0")
+    assert float(milliseconds) >= 300
