@@ -50,7 +50,7 @@ build_venv() {
     if ! {
         # The start scripts of older pips import re: a third of the time of volt --version.
         pip_install --upgrade 'pip>=25' &&
-            pip_install -e '.[testing]' \
+            pip_install -e '.[dev]' \
                 -e plugins/volt_nspawn -e plugins/volt_proot -e plugins/volt_qemu -e plugins/volt_cas
     } >.cache/pip.log 2>&1 </dev/null; then
         tail -n 15 .cache/pip.log >&2
