@@ -50,6 +50,7 @@ PUBLIC = (
     "volt_core.paths",
     "volt_core.run",
     "volt_core.state",
+    "volt_core.supervisor.backend",
     "volt_core.cli.exits",
     "volt_core.cli.lazy",
     "volt_core.cli.messages",
