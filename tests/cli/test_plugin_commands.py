@@ -186,8 +186,8 @@ def test_a_plugin_for_another_version_costs_only_itself(site):
     inspected = site.volt("plugin", "inspect", "old")
     assert inspected.returncode == 9
     assert inspected.stderr == (
-        "Error: Plugin 'old' of acme-old 1.0 is broken: it is written for version 0.99 of the plugin contract, and this "
-        "Volt has 0.1. (Update volt-core, or install an older acme-old.)\n"
+        "Error: Plugin 'old' of acme-old 1.0 is broken: it is written for version 0.99 of the plugin contract, "
+        "and this Volt has 0.1. (Update volt-core, or install an older acme-old.)\n"
     )
     assert site.volt("ps").returncode == 0
 

@@ -20,6 +20,7 @@ from volt_core.contracts import (
     Attach,
     Backend,
     Boot,
+    Capability,
     CheckoutMode,
     Exec,
     Limits,
@@ -46,6 +47,7 @@ from volt_core.supervisor.model import STATUS_FD, Launch, PrivateMount, Process
 
 __all__ = ["SupervisedBackend", "Task", "Process", "PrivateMount", "find_init"]
 
+_INSTEAD = "'volt plugin list' shows what the backends can do; choose another with --backend."
 _TERM = "xterm"
 _LOG = "log"
 _ROOT = "rootfs"
@@ -100,6 +102,8 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
     """
 
     KIND: ClassVar[Kind] = Kind.CONTAINER
+    INSTEAD: ClassVar[Mapping[Capability, str]] = {}
+    """What to do for want of a capability: a sentence, where there is a better one than the usual."""
 
     # Hooks
 
@@ -132,7 +136,7 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
             if asked.get(facet) and not isinstance(self, facet):
                 raise CapabilityMissing(
                     f"{act}: backend '{self.NAME}' lacks the capability '{capability}'",
-                    hint="'volt plugin list' shows what the backends can do; choose another with --backend.",
+                    hint=self.INSTEAD.get(capability, _INSTEAD),
                 )
 
     def make_root(self, workload: Workload) -> None:

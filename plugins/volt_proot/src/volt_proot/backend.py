@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from volt_core.contracts import Probe
+from volt_core.contracts import Capability, Probe
 from volt_core.errors import CapabilityMissing, InvalidSpec
 from volt_core.models.workload import Workload
 from volt_core.supervisor.backend import PrivateMount, Process, SupervisedBackend, Task, find_init
@@ -19,6 +19,10 @@ class ProotBackend(SupervisedBackend):
 
     NAME: ClassVar[str] = "proot"
     PRIORITY: ClassVar[int] = 10
+    INSTEAD: ClassVar[Mapping[Capability, str]] = {
+        Capability.PORTS: "Under proot a container shares the host's network and needs no -p.",
+        Capability.LIMITS: "To limit memory, CPU or tasks choose --backend nspawn.",
+    }
 
     @classmethod
     def probe(cls) -> Probe:
