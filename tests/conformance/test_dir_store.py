@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from volt_core.testing.dir_store import DirStore
-from volt_core.testing.store_kit import StoreKit
+from volt_core.testing.store_kit import StoreConformance
 
 
-class TestDirStore(StoreKit):
+class TestDirStore(StoreConformance):
     store_class = DirStore
 
     def damage(self, store: Any, digest: str) -> None:

@@ -13,19 +13,8 @@ import pytest
 from volt_core.contracts import Backend, BackendContext, Ref
 from volt_core.models.workload import Kind, ServiceSpec, Spec, Status, VmSpec, Workload
 from volt_core.paths import VoltPaths
-from volt_core.testing.backend_kit import (
-    BackendAttachKit,
-    BackendExecKit,
-    BackendFailureKit,
-    BackendFreezeKit,
-    BackendLifecycleKit,
-    BackendLogsKit,
-    BackendRenameKit,
-    BackendSnapshotKit,
-    BackendStatsKit,
-)
+from volt_core.testing.backend_kit import BackendConformance
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
-from volt_core.testing.option_kit import BackendPastLogsKit
 from volt_core.testing.payloads import FakePayload
 from volt_core.testing.runs import Host
 from volt_core.testing.workbench import IMAGE_REF, BackendKit
@@ -45,14 +34,35 @@ class FakeKit(BackendKit):
         return backend.store.put_directory(tmp_path / "image", ref=Ref(name=IMAGE_REF, digest="")).digest
 
 
-class ContainerKit(FakeKit):
+class TestContainer(FakeKit, BackendConformance):
     @pytest.fixture
     def backend(self, paths: VoltPaths) -> Backend:
         return DummyContainer(context(paths))
 
 
-class TestContainerLifecycle(ContainerKit, BackendLifecycleKit):
-    pass
+class GuestPayload(FakePayload):
+    tells_signals = False
+    parts_streams = False
+
+
+class TestVm(FakeKit, BackendConformance):
+    payload = GuestPayload()
+
+    @pytest.fixture
+    def backend(self, paths: VoltPaths) -> Backend:
+        return DummyVm(context(paths))
+
+    def make_spec(self, image: str, command: Sequence[str], **changes: Any) -> Spec:
+        return VmSpec(image=shlex.join(command), root=image, **changes)
+
+
+class TestService(FakeKit, BackendConformance):
+    @pytest.fixture
+    def backend(self, paths: VoltPaths) -> Backend:
+        return DummyService(context(paths))
+
+    def make_spec(self, image: str, command: Sequence[str], **changes: Any) -> Spec:
+        return ServiceSpec(command=tuple(command), **changes)
 
 
 def test_a_run_whose_process_is_gone_is_lost(paths: VoltPaths, tmp_path: Path) -> None:
@@ -69,92 +79,3 @@ def test_a_run_whose_process_is_gone_is_lost(paths: VoltPaths, tmp_path: Path) -
     assert status.outcome is not None
     assert (status.outcome.result, status.outcome.exit_status) == ("lost", 125)
     assert service.wait(workload, 1) == status.outcome
-
-
-class TestContainerFailure(ContainerKit, BackendFailureKit):
-    pass
-
-
-class TestContainerLogs(ContainerKit, BackendLogsKit):
-    pass
-
-
-class TestContainerExec(ContainerKit, BackendExecKit):
-    pass
-
-
-class TestContainerAttach(ContainerKit, BackendAttachKit):
-    pass
-
-
-class TestContainerFreeze(ContainerKit, BackendFreezeKit):
-    pass
-
-
-class TestContainerStats(ContainerKit, BackendStatsKit):
-    pass
-
-
-class TestContainerSnapshot(ContainerKit, BackendSnapshotKit):
-    pass
-
-
-class TestContainerRename(ContainerKit, BackendRenameKit):
-    pass
-
-
-class TestContainerPastLogs(ContainerKit, BackendPastLogsKit):
-    pass
-
-
-class GuestPayload(FakePayload):
-    tells_signals = False
-    parts_streams = False
-
-
-class VmKit(FakeKit):
-    payload = GuestPayload()
-
-    @pytest.fixture
-    def backend(self, paths: VoltPaths) -> Backend:
-        return DummyVm(context(paths))
-
-    def make_spec(self, image: str, command: Sequence[str], **changes: Any) -> Spec:
-        return VmSpec(image=shlex.join(command), root=image, **changes)
-
-
-class TestVmLifecycle(VmKit, BackendLifecycleKit):
-    pass
-
-
-class TestVmFailure(VmKit, BackendFailureKit):
-    pass
-
-
-class TestVmLogs(VmKit, BackendLogsKit):
-    pass
-
-
-class TestVmFreeze(VmKit, BackendFreezeKit):
-    pass
-
-
-class ServiceKit(FakeKit):
-    @pytest.fixture
-    def backend(self, paths: VoltPaths) -> Backend:
-        return DummyService(context(paths))
-
-    def make_spec(self, image: str, command: Sequence[str], **changes: Any) -> Spec:
-        return ServiceSpec(command=tuple(command), **changes)
-
-
-class TestServiceLifecycle(ServiceKit, BackendLifecycleKit):
-    pass
-
-
-class TestServiceFailure(ServiceKit, BackendFailureKit):
-    pass
-
-
-class TestServiceLogs(ServiceKit, BackendLogsKit):
-    pass

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from volt_core.testing.bundle_kit import BundleKit
 from volt_core.testing.fakes import MemoryStore
-from volt_core.testing.store_kit import StoreKit
+from volt_core.testing.store_kit import StoreConformance
 
 
-class TestMemoryStore(StoreKit):
+class TestMemoryStore(StoreConformance):
     store_class = MemoryStore
 
     def damage(self, store: MemoryStore, digest: str) -> None:
@@ -15,10 +14,3 @@ class TestMemoryStore(StoreKit):
 
     def lose(self, store: MemoryStore, digest: str) -> None:
         store.lose(digest)
-
-
-class TestMemoryBundles(BundleKit):
-    store_class = MemoryStore
-
-    def damage(self, store: MemoryStore, digest: str) -> None:
-        store.damage(digest)

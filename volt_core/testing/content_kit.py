@@ -13,8 +13,7 @@ import pytest
 from volt_core.contracts import Aspect, ChangeKind, CheckoutMode, Entry, EntryType, Ref, Store
 from volt_core.errors import NotFoundError, ObjectMissing, StoreError
 from volt_core.testing.samples import SAMPLE_CHANGES, SAMPLE_TIME, make_sample
-
-NOWHERE = "sha256:" + "0" * 64
+from volt_core.testing.store_cases import NOWHERE, StoreCases
 
 
 class Copies:
@@ -37,16 +36,8 @@ class Copies:
         return None
 
 
-class ContentCases:
-    """Part of the store kit, which gives the fixtures."""
-
-    def damage(self, store: Store, digest: str) -> None:
-        """See the kit."""
-        raise NotImplementedError
-
-    def lose(self, store: Store, digest: str) -> None:
-        """See the kit."""
-        raise NotImplementedError
+class ContentCases(StoreCases):
+    """Part of the store kit."""
 
     @pytest.mark.parametrize("how", ["damage", "lose"])
     def test_s14_a_repair_takes_the_first_good_copy(self, store: Store, source: Path, how: str) -> None:

@@ -17,7 +17,7 @@ from volt_core.names import new_name
 from volt_core.testing.workbench import GRACE, BackendKit, Pipes, Workbench, background
 
 
-class BackendExecKit(BackendKit):
+class BackendExecKit(BackendKit, facets=(Exec,)):
     """More commands in a running workload."""
 
     def exec(self, bench: Workbench, workload: Workload, command: Any, pipes: Pipes, **options: Any) -> Outcome:
@@ -106,7 +106,7 @@ class BackendExecKit(BackendKit):
         assert bench.backend.status(workload).status is Status.RUNNING
 
 
-class BackendAttachKit(BackendKit):
+class BackendAttachKit(BackendKit, facets=(Attach,)):
     """Foreground runs."""
 
     def attach(self, bench: Workbench, workload: Workload, pipes: Pipes) -> Outcome:
@@ -178,7 +178,7 @@ class BackendAttachKit(BackendKit):
             assert self.attach(bench, workload, pipes).signal == signal.SIGPIPE
 
 
-class BackendFreezeKit(BackendKit):
+class BackendFreezeKit(BackendKit, facets=(Freeze,)):
     """Suspend and resume."""
 
     def freezer(self, bench: Workbench) -> Freeze:
@@ -200,14 +200,6 @@ class BackendFreezeKit(BackendKit):
         bench.backend.stop(workload, GRACE)
         assert not bench.backend.status(workload).status.active
 
-    def test_b11_b13_a_frozen_one_takes_no_commands(self, bench: Workbench) -> None:
-        if not isinstance(bench.backend, Exec):
-            pytest.skip("the backend has no exec")
-        workload = bench.start(self.payload.sleeps())
-        self.freezer(bench).freeze(workload)
-        with Pipes() as pipes, pytest.raises(WrongState):
-            bench.backend.exec(workload, self.payload.exits(0), pipes.streams)
-
     def test_b13_what_does_not_run_is_refused(self, bench: Workbench) -> None:
         workload = bench.create(self.payload.sleeps())
         with pytest.raises(WrongState):
@@ -216,7 +208,22 @@ class BackendFreezeKit(BackendKit):
             self.freezer(bench).thaw(workload)
 
 
-class BackendStatsKit(BackendKit):
+class BackendFrozenExecKit(BackendKit, facets=(Exec, Freeze)):
+    """Commands in what is suspended."""
+
+    def test_b11_b13_a_frozen_one_takes_no_commands(self, bench: Workbench) -> None:
+        assert isinstance(bench.backend, Exec)
+        assert isinstance(bench.backend, Freeze)
+        workload = bench.start(self.payload.sleeps())
+        bench.backend.freeze(workload)
+        with Pipes() as pipes, pytest.raises(WrongState):
+            bench.backend.exec(workload, self.payload.exits(0), pipes.streams)
+        bench.backend.thaw(workload)
+        with Pipes() as pipes:
+            assert bench.backend.exec(workload, self.payload.exits(3), pipes.streams).code == 3
+
+
+class BackendStatsKit(BackendKit, facets=(Stats,)):
     """What a workload uses."""
 
     def test_b14_a_running_one_has_tasks(self, bench: Workbench) -> None:
@@ -239,7 +246,7 @@ class BackendStatsKit(BackendKit):
             bench.backend.stats(bench.create(self.payload.sleeps()))
 
 
-class BackendSnapshotKit(BackendKit):
+class BackendSnapshotKit(BackendKit, facets=(Snapshot,)):
     """Keep the present content."""
 
     def test_b17_an_untouched_workload_is_its_image(self, bench: Workbench) -> None:
@@ -249,7 +256,7 @@ class BackendSnapshotKit(BackendKit):
         assert {entry.path for entry in store.entries(digest)} == {entry.path for entry in store.entries(bench.image)}
 
 
-class BackendRenameKit(BackendKit):
+class BackendRenameKit(BackendKit, facets=(Rename,)):
     """Another name."""
 
     def test_b18_all_of_it_goes_by_the_new_name(self, bench: Workbench) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from volt_core.contracts import BackendContext, PastLogs
+from volt_core.contracts import BackendContext, Boot, Network, PastLogs, Privileged, Restart
 from volt_core.errors import InvalidSpec
 from volt_core.models.workload import RestartPolicy, Status
 from volt_core.paths import VoltPaths
 from volt_core.testing.workbench import GRACE, BackendKit, Workbench
 
 
-class BackendBootKit(BackendKit):
+class BackendBootKit(BackendKit, facets=(Boot,)):
     """For backends with the facet Boot; the image of the kits has no init."""
 
     def test_b19_an_image_without_init_is_refused(self, bench: Workbench) -> None:
@@ -22,7 +22,7 @@ class BackendBootKit(BackendKit):
             bench.create((), boot=True)
 
 
-class BackendRestartKit(BackendKit):
+class BackendRestartKit(BackendKit, facets=(Restart,)):
     """For backends with the facet Restart."""
 
     def test_b20_what_has_ended_starts_again_until_it_is_stopped(self, bench: Workbench) -> None:
@@ -38,7 +38,7 @@ class BackendRestartKit(BackendKit):
         assert bench.lines(workload) == [b"once"]
 
 
-class BackendPrivilegedKit(BackendKit):
+class BackendPrivilegedKit(BackendKit, facets=(Privileged,)):
     """For backends with the facet Privileged."""
 
     def test_b21_it_may_do_more_than_others(self, bench: Workbench) -> None:
@@ -51,7 +51,7 @@ class BackendPrivilegedKit(BackendKit):
         assert bounds[0] != bounds[1]
 
 
-class BackendNetworkKit(BackendKit):
+class BackendNetworkKit(BackendKit, facets=(Network,)):
     """For backends with the facet Network."""
 
     def test_b22_none_is_the_loopback_alone(self, bench: Workbench) -> None:
@@ -65,7 +65,7 @@ class BackendNetworkKit(BackendKit):
         assert bench.lines(workload) == [os.readlink("/proc/self/ns/net").encode()]
 
 
-class BackendPastLogsKit(BackendKit):
+class BackendPastLogsKit(BackendKit, facets=(PastLogs,)):
     """For backends with the facet PastLogs."""
 
     def test_b23_the_log_of_a_run_outlives_its_workload(self, bench: Workbench) -> None:

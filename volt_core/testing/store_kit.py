@@ -1,12 +1,13 @@
-"""Conformance of a store. A subclass names the class and says how to damage an object::
+"""Conformance of a store: all kits in one class. A subclass names the store's class and says how to damage an object::
 
-    class TestStore(StoreKit):
+    class TestMyStore(StoreConformance):
         store_class = MyStore
 
         def damage(self, store, digest): ...   # change one byte of the object
         def lose(self, store, digest): ...     # remove the object
 
-The numbers in the names of the cases are those of ``docs/store-contract.md``.
+Cases about bundles are skipped where the store has none. The numbers in the names of the cases are those of
+``docs/store-contract.md``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -32,39 +32,15 @@ from volt_core.errors import (
     RefNotFound,
 )
 from volt_core.testing import host
+from volt_core.testing.bundle_kit import BundleKit
 from volt_core.testing.content_kit import ContentCases
 from volt_core.testing.samples import SAMPLE_CHANGES, SAMPLE_TIME, hostile_tars, make_sample, one_way
+from volt_core.testing.store_cases import NOWHERE
 from volt_core.testing.trees import differences
-
-NOWHERE = "sha256:" + "0" * 64
 
 
 class StoreKit(ContentCases):
-    """All promises of the contract."""
-
-    store_class: ClassVar[Any]
-
-    def damage(self, store: Any, digest: str) -> None:
-        """Change one byte of an object behind the store's back."""
-        raise NotImplementedError
-
-    def lose(self, store: Any, digest: str) -> None:
-        """Remove an object behind the store's back."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        """An empty store."""
-        return self.reopen(tmp_path)
-
-    @pytest.fixture
-    def source(self, tmp_path: Path) -> Path:
-        """A tree with one of each thing that needs no root."""
-        return make_sample(tmp_path / "source")
-
-    def reopen(self, tmp_path: Path) -> Store:
-        """Return another instance on the same directory, as another process would have it."""
-        return cast("Store", self.store_class(tmp_path / "store"))
+    """All promises of the contract but those of bundles."""
 
     def test_s1_opening_and_looking_writes_nothing(self, store: Store, tmp_path: Path) -> None:
         assert store.find_ref("images/x:latest") is None
@@ -385,6 +361,10 @@ class StoreKit(ContentCases):
                 job.result(120)
         assert store.verify().damaged == ()
         assert len(list(store.refs("r/"))) == 4
+
+
+class StoreConformance(StoreKit, BundleKit):
+    """Everything that a store promises."""
 
 
 def object_at(store: Store, digest: str, path: bytes) -> str:

@@ -19,6 +19,7 @@ from volt_core import fs
 from volt_core.contracts import Backend, BackendContext, Ref, Rename, Streams
 from volt_core.models.workload import ContainerSpec, Spec, Workload
 from volt_core.names import new_name
+from volt_core.testing.gate import Gated, skip_without_facets
 from volt_core.testing.payloads import ShellPayload
 from volt_core.workloads.envfile import write_env
 
@@ -170,7 +171,7 @@ class Pipes:
             os.close(descriptors.pop())
 
 
-class BackendKit:
+class BackendKit(Gated):
     """Base of the kits. A subclass gives the fixture `backend`, and where it differs, the rest."""
 
     PATIENCE: ClassVar[float] = 20.0
@@ -181,6 +182,10 @@ class BackendKit:
     def backend(self) -> Backend:
         """The backend under test, with paths and a store of its own."""
         pytest.fail("a kit needs a fixture 'backend' in its subclass", pytrace=False)
+
+    @pytest.fixture(autouse=True)
+    def _facets(self, request: pytest.FixtureRequest, backend: Backend) -> None:
+        skip_without_facets(request, type(backend), backend.NAME)
 
     @pytest.fixture
     def image(self, backend: Backend, busybox_root: Path) -> str:

@@ -9,12 +9,11 @@ import pytest
 
 from volt_cas.layout import fan_out
 from volt_cas.store import CasStore
-from volt_core.testing.bundle_kit import BundleKit
-from volt_core.testing.store_kit import StoreKit
+from volt_core.testing.store_kit import StoreConformance
 
 
 @pytest.mark.usefixtures("engine")
-class TestStore(StoreKit):
+class TestStore(StoreConformance):
     store_class = CasStore
 
     def damage(self, store: Any, digest: str) -> None:
@@ -22,14 +21,6 @@ class TestStore(StoreKit):
 
     def lose(self, store: Any, digest: str) -> None:
         object_path(store, digest).unlink()
-
-
-@pytest.mark.usefixtures("engine")
-class TestBundles(BundleKit):
-    store_class = CasStore
-
-    def damage(self, store: Any, digest: str) -> None:
-        damage(store, digest)
 
 
 def object_path(store: Any, digest: str) -> Path:
