@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from volt_core.contracts import Backend, BackendContext, Ref
+from volt_core.contracts import Backend, BackendContext, Limits, Ref
 from volt_core.models.workload import Kind, ServiceSpec, Spec, Status, VmSpec, Workload
 from volt_core.paths import VoltPaths
 from volt_core.testing.backend_kit import BackendConformance
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
 from volt_core.testing.payloads import FakePayload
+from volt_core.testing.resource_kit import BackendResourceKit
 from volt_core.testing.runs import Host
 from volt_core.testing.workbench import IMAGE_REF, BackendKit
 
@@ -25,11 +26,13 @@ def context(paths: VoltPaths) -> BackendContext:
 
 
 class FakeKit(BackendKit):
+    SURVIVES = False
+    KNOWS_USERS = False
     payload = FakePayload()
 
     @pytest.fixture
     def image(self, backend: Backend, tmp_path: Path) -> str:
-        tmp_path.joinpath("image").mkdir()
+        tmp_path.joinpath("image/tmp").mkdir(parents=True)
         tmp_path.joinpath("image", "hello").write_text("world")
         return backend.store.put_directory(tmp_path / "image", ref=Ref(name=IMAGE_REF, digest="")).digest
 
@@ -38,6 +41,19 @@ class TestContainer(FakeKit, BackendConformance):
     @pytest.fixture
     def backend(self, paths: VoltPaths) -> Backend:
         return DummyContainer(context(paths))
+
+
+class LimitedContainer(DummyContainer, Limits):
+    """The programs of the fakes heed limits; no cgroup is needed."""
+
+
+class TestLimits(FakeKit, BackendResourceKit):
+    @pytest.fixture
+    def backend(self, paths: VoltPaths) -> Backend:
+        return LimitedContainer(context(paths))
+
+    def why_no_limits(self, controller: str) -> str:
+        return ""
 
 
 class GuestPayload(FakePayload):

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class Capability(enum.StrEnum):
-    """Names of the facets."""
+    """Names of the facets.
+
+    B-24: A class inherits from a facet if, and only if, it can do it: others ask by ``isinstance``.
+    """
 
     EXEC = "exec"
     ATTACH = "attach"
@@ -112,6 +115,16 @@ class Backend(abc.ABC):
 
     B-10: Instances are cheap and keep no state of their own: each command makes a new one, and two
     processes may use two at once. State lives in the workload's folder.
+
+    B-25: The root file system is the workload's own, kept from run to run until delete; binds are the host's.
+
+    B-26: Arguments, values of variables and names reach the payload as they are, and mean nothing on their way.
+
+    B-27: An image is hostile: whatever lies in the place of a file that the backend reads, it runs or is refused.
+
+    B-28: Anything may be called from several threads and processes at once, in the middle of anything else.
+
+    B-29: A caller may be killed at any moment: stop and delete then clear away all that it has begun.
     """
 
     NAME: ClassVar[str]

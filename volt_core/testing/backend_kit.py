@@ -14,6 +14,8 @@ overrides ``make_spec``, an image without a shell ``payload``. The numbers in th
 
 from __future__ import annotations
 
+from volt_core.testing.capability_kit import BackendCapabilityKit
+from volt_core.testing.concurrency_kit import BackendConcurrencyKit
 from volt_core.testing.facet_kit import (
     BackendAttachKit,
     BackendExecKit,
@@ -24,6 +26,9 @@ from volt_core.testing.facet_kit import (
     BackendStatsKit,
 )
 from volt_core.testing.failure_kit import BackendFailureKit, BackendLogsKit
+from volt_core.testing.files_kit import BackendFilesKit
+from volt_core.testing.hostile_kit import BackendHostileExecKit, BackendHostileImageKit, BackendHostileKit
+from volt_core.testing.leftover_kit import BackendLeftoverKit
 from volt_core.testing.lifecycle_kit import BackendLifecycleKit
 from volt_core.testing.option_kit import (
     BackendBootKit,
@@ -32,21 +37,30 @@ from volt_core.testing.option_kit import (
     BackendPrivilegedKit,
     BackendRestartKit,
 )
+from volt_core.testing.resource_kit import BackendResourceKit
 
 __all__ = [
     "BackendAttachKit",
     "BackendBootKit",
+    "BackendCapabilityKit",
+    "BackendConcurrencyKit",
     "BackendConformance",
     "BackendExecKit",
     "BackendFailureKit",
+    "BackendFilesKit",
     "BackendFreezeKit",
     "BackendFrozenExecKit",
+    "BackendHostileExecKit",
+    "BackendHostileImageKit",
+    "BackendHostileKit",
+    "BackendLeftoverKit",
     "BackendLifecycleKit",
     "BackendLogsKit",
     "BackendNetworkKit",
     "BackendPastLogsKit",
     "BackendPrivilegedKit",
     "BackendRenameKit",
+    "BackendResourceKit",
     "BackendRestartKit",
     "BackendSnapshotKit",
     "BackendStatsKit",
@@ -69,5 +83,13 @@ class BackendConformance(
     BackendPrivilegedKit,
     BackendNetworkKit,
     BackendPastLogsKit,
+    BackendFilesKit,
+    BackendResourceKit,
+    BackendHostileKit,
+    BackendHostileExecKit,
+    BackendHostileImageKit,
+    BackendConcurrencyKit,
+    BackendLeftoverKit,
+    BackendCapabilityKit,
 ):
     """Everything that a backend promises."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from volt_core.contracts import Backend
-from volt_core.errors import BackendError, ObjectMissing, WrongState
+from volt_core.errors import BackendError, ObjectMissing
 from volt_core.loglines import lines_of
-from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, Outcome
+from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND
 from volt_core.models.workload import ContainerSpec, Status, VmSpec
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench, background
 
@@ -42,40 +40,6 @@ class BackendFailureKit(BackendKit):
         assert bench.backend.wait(workload, SHORT) == status.outcome
         bench.backend.stop(workload, SHORT)
 
-    @pytest.mark.parametrize("delay", [0.04, 0.08, 0.12])
-    def test_b2_of_two_starts_one_is_refused_and_leaves_the_other_alone(self, bench: Workbench, delay: float) -> None:
-        workload = bench.create(self.payload.sleeps())
-
-        def start(pause: float) -> bool:
-            time.sleep(pause)
-            try:
-                bench.fresh().start(workload)
-            except WrongState:
-                return False
-            return True
-
-        with ThreadPoolExecutor() as threads:
-            assert sorted(threads.map(start, (0.0, delay))) == [False, True]
-        assert bench.backend.status(workload).status is Status.RUNNING
-        bench.backend.stop(workload, GRACE)
-        assert bench.backend.status(workload).status is Status.STOPPED
-
-    def test_b3_two_stops_at_once(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.sleeps())
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda backend: backend.stop(workload, GRACE), [bench.fresh(), bench.fresh()]))
-        assert not bench.backend.status(workload).status.active
-
-    def test_b3_a_kill_during_a_stop_shortens_it(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.ignores(signal.SIGTERM))
-        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
-        begin = time.monotonic()
-        with background(lambda: bench.fresh().stop(workload, 60)):
-            time.sleep(SHORT)
-            bench.backend.kill(workload, signal.SIGKILL)
-        assert time.monotonic() - begin < bench.patience
-        assert not bench.backend.status(workload).status.active
-
     def test_b5_delete_after_an_interrupted_create(self, bench: Workbench) -> None:
         workload = bench.plan(self.payload.sleeps())
         bench.backend.delete(workload)
@@ -97,22 +61,6 @@ class BackendFailureKit(BackendKit):
         assert not bench.backend.status(workload).status.active
         bench.folder(workload).rmdir()
         assert not bench.backend.status(workload).status.active
-
-    def test_b6_status_answers_while_a_stop_waits(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.ignores(signal.SIGTERM))
-        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
-        with background(lambda: bench.fresh().stop(workload, 1.5)):
-            time.sleep(SHORT)
-            begin = time.monotonic()
-            assert bench.backend.status(workload).status is Status.RUNNING
-            assert time.monotonic() - begin < 1
-
-    def test_b10_many_at_once_keep_to_themselves(self, bench: Workbench) -> None:
-        workloads = [bench.create(self.payload.exits(code)) for code in range(10)]
-        with ThreadPoolExecutor(5) as pool:
-            list(pool.map(lambda workload: bench.fresh().start(workload), workloads))
-        outcomes: list[Outcome] = [bench.backend.wait(workload, bench.patience) for workload in workloads]
-        assert [outcome.code for outcome in outcomes] == list(range(10))
 
 
 class BackendLogsKit(BackendKit):

@@ -30,18 +30,20 @@ from volt_core.contracts import (
     StatsSample,
     Streams,
 )
+from volt_core.contracts.backend import FACETS
 from volt_core.errors import BackendError, CapabilityMissing, InvalidSpec, TimedOut, WrongState
 from volt_core.models.outcome import COMMAND_NOT_FOUND, Outcome
 from volt_core.models.workload import ContainerSpec, Kind, ServiceSpec, Status, VmSpec, Workload, WorkloadStatus
 from volt_core.state import StateFile
 from volt_core.testing.memory_store import MemoryStore
-from volt_core.testing.programs import Program
+from volt_core.testing.programs import Place, Program
 from volt_core.testing.runs import Host, Log, Run, wait_forwarding
 
 __all__ = ["DummyContainer", "DummyService", "DummyVm", "MemoryStore"]
 
 _S = TypeVar("_S", ContainerSpec, VmSpec, ServiceSpec)
 _OUTCOMES = StateFile(Outcome)
+_ROOT = "rootfs"
 
 
 class FakeBackend(Backend):
@@ -54,8 +56,8 @@ class FakeBackend(Backend):
         return Probe.yes("fake")
 
     @abc.abstractmethod
-    def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
-        """Return command, environment and working directory of the workload's first program."""
+    def command(self, workload: Workload) -> tuple[Sequence[str], Place]:
+        """Return command and surroundings of the workload's first program."""
 
     def stop_signal(self, workload: Workload) -> int:
         """Return the signal that asks the workload's first program to end."""
@@ -125,7 +127,7 @@ class FakeBackend(Backend):
         run = self._find_run(workload)
         if run is not None and run.active:
             raise WrongState(f"Cannot start '{workload.name}': it is running")
-        command, env, working_dir = self.command(workload)
+        command, place = self.command(workload)
         run = Run(self._log(workload))
         self._outcome_file(workload).unlink(missing_ok=True)
         self._started_file(workload).write_text(str(run.started))
@@ -136,7 +138,7 @@ class FakeBackend(Backend):
             run.refuse(code, f"command '{command[0]}' {what}")
             self._keep_outcome(workload, run)
             raise BackendError(f"Cannot start '{workload.name}': command '{command[0]}' {what}")
-        run.begin(command, env, working_dir, streams)
+        run.begin(command, place, streams)
         return run
 
     def _active(self, workload: Workload, act: str) -> Run:
@@ -184,9 +186,10 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename,
     NAME = "dummy-container"
     KIND = Kind.CONTAINER
 
-    def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
+    def command(self, workload: Workload) -> tuple[Sequence[str], Place]:
         spec = _spec(workload, ContainerSpec)
-        return spec.command, spec.env, spec.working_dir
+        root = self._folder(workload) / _ROOT
+        return spec.command, Place(spec.env, spec.working_dir, root, spec.mounts, spec.resources)
 
     def stop_signal(self, workload: Workload) -> int:
         return signals.Signals[_spec(workload, ContainerSpec).stop_signal]
@@ -194,10 +197,10 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename,
     def create(self, workload: Workload) -> None:
         spec = _spec(workload, ContainerSpec)
         for capability, asked in ((Capability.PORTS, spec.ports), (Capability.LIMITS, spec.resources.limited)):
-            if asked:
+            if asked and not issubclass(type(self), FACETS[capability]):
                 raise CapabilityMissing(f"Cannot create '{workload.name}': '{self.NAME}' lacks '{capability}'")
         super().create(workload)
-        self.store.checkout(spec.root, self._folder(workload) / "rootfs")
+        self.store.checkout(spec.root, self._folder(workload) / _ROOT)
 
     def exec(
         self,
@@ -218,8 +221,9 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename,
         now = time.time_ns()
         if code is not None:
             return Outcome(code=code, result="not-started", started=now, finished=now)
-        spec = _spec(workload, ContainerSpec)
-        program = run.exec(command, {**spec.env, **env}, working_dir or spec.working_dir, streams)
+        _, place = self.command(workload)
+        place = place._replace(env={**place.env, **env}, working_dir=working_dir or place.working_dir)
+        program = run.exec(command, place, streams)
         wait_forwarding(program, streams.events)
         return Outcome(
             code=program.code,
@@ -251,7 +255,7 @@ class DummyContainer(FakeBackend, Exec, Attach, Freeze, Stats, Snapshot, Rename,
         return StatsSample(cpu_ns=time.process_time_ns(), memory_bytes=0, tasks=tasks)
 
     def snapshot(self, workload: Workload) -> str:
-        return self.store.put_directory(self._folder(workload) / "rootfs").digest
+        return self.store.put_directory(self._folder(workload) / _ROOT).digest
 
     def rename(self, workload: Workload, name: str) -> None:
         if self.status(workload).status.active:
@@ -272,12 +276,12 @@ class DummyVm(FakeBackend, Freeze):
     KIND = Kind.VM
     CONSOLE = True
 
-    def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
-        return shlex.split(_spec(workload, VmSpec).image), {}, "/"
+    def command(self, workload: Workload) -> tuple[Sequence[str], Place]:
+        return shlex.split(_spec(workload, VmSpec).image), Place(root=self._folder(workload) / _ROOT)
 
     def create(self, workload: Workload) -> None:
-        next(self.store.entries(_spec(workload, VmSpec).root))
         super().create(workload)
+        self.store.checkout(_spec(workload, VmSpec).root, self._folder(workload) / _ROOT)
 
     def freeze(self, workload: Workload) -> None:
         self._active(workload, "freeze").set_frozen(True)
@@ -292,9 +296,9 @@ class DummyService(FakeBackend):
     NAME = "dummy-service"
     KIND = Kind.SERVICE
 
-    def command(self, workload: Workload) -> tuple[Sequence[str], Mapping[str, str], str]:
+    def command(self, workload: Workload) -> tuple[Sequence[str], Place]:
         spec = _spec(workload, ServiceSpec)
-        return spec.command, spec.env, "/"
+        return spec.command, Place(spec.env)
 
 
 def _spec(workload: Workload, kind: type[_S]) -> _S:

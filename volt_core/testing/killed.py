@@ -46,6 +46,14 @@ def every_step(words: Sequence[str], after: Callable[[bool], None], *, first: in
 
 def run_until(step: int, words: Sequence[str]) -> bool:
     """Run ``volt WORDS``, killed before its step number `step`; tell whether it got through, which must be success."""
+    return act_until(step, lambda: run_app(words))
+
+
+def act_until(step: int, act: Callable[[], int | None]) -> bool:
+    """Act in a child of this process that is killed before its step number `step`; tell whether it got through.
+
+    Fails if the act raises, or returns what is neither 0 nor None.
+    """
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -55,8 +63,11 @@ def run_until(step: int, words: Sequence[str]) -> bool:
     status = 99
     try:
         _at_step(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        status = run_app(words)
+        status = act() or 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any
 
 import pytest
 
-from volt_core.contracts import Limits, Ports
-from volt_core.errors import CapabilityMissing, TimedOut, WrongState
-from volt_core.models.network import PublishedPort
-from volt_core.models.resources import Resources
+from volt_core.errors import TimedOut, WrongState
 from volt_core.models.workload import ContainerSpec, Status
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench, background
 
@@ -186,19 +182,3 @@ class BackendLifecycleKit(BackendKit):
         assert bench.fresh().wait(ended, SHORT) == outcome
         bench.fresh().stop(running, GRACE)
         assert not bench.backend.status(running).status.active
-
-    def test_b15_limits_are_enforced_or_refused(self, bench: Workbench) -> None:
-        self._asks_for(bench, Limits, resources=Resources(memory_max=64 << 20))
-
-    def test_b16_ports_are_published_or_refused(self, bench: Workbench) -> None:
-        self._asks_for(bench, Ports, ports=(PublishedPort(host_port=40080, port=80),))
-
-    def _asks_for(self, bench: Workbench, facet: type, **changes: Any) -> None:
-        """What the facet then does is for the backend's own tests; a spec is never taken and ignored."""
-        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec):
-            pytest.skip("the specification of this kind has no such field")
-        if isinstance(bench.backend, facet):
-            bench.create(self.payload.sleeps(), **changes)
-        else:
-            with pytest.raises(CapabilityMissing):
-                bench.create(self.payload.sleeps(), **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from typing import ClassVar
@@ -55,7 +56,37 @@ class ShellPayload:
 
     def prints_variable(self, name: str) -> Command:
         """Print the value of an environment variable, then end with 0."""
-        return self._script(f'echo "${name}"')
+        return self._script(f"printf '%s\\n' \"${name}\"")
+
+    def prints_words(self, *words: str) -> Command:
+        """Print each word byte for byte and a newline, then end with 0."""
+        return ("printf", "%s\\n", *words)
+
+    def prints_bytes(self, data: bytes) -> Command:
+        """Print bytes and no newline, then end with 0."""
+        return ("printf", "".join(f"\\{byte:03o}" for byte in data))
+
+    def adds_to_file(self, path: str, line: str) -> Command:
+        """Add a line to a file and print all of it; end with 0, or with another code if it cannot."""
+        return self._script('echo "$2" >> "$1" && cat "$1"', path, line)
+
+    def reads_file(self, path: str) -> Command:
+        """Print a file; end with 0, or with another code if it cannot."""
+        return ("cat", path)
+
+    def leaves_a_child(self, path: str) -> Command:
+        """Run until a signal ends it; a child that heeds no SIGTERM adds to the file until it is killed."""
+        child = "trap '' TERM INT HUP; while :; do echo tick >> \"$1\"; sleep 0.05; done"
+        return self._script(f"({child}) & exec sleep 1000", path)
+
+    def forks(self, count: int) -> Command:
+        """Start children and print how many there are, the number of all that could be started last."""
+        fork = 'sleep 1000 & n=$((n + 1)); echo "$n"'
+        return self._script(f"n=0; while [ $n -lt {count} ]; do {fork}; done 2> /dev/null")
+
+    def takes_memory(self, size: int) -> Command:
+        """Use so many bytes of memory; end with 0, or not if it cannot."""
+        return self._script(f"head -c {size} /dev/zero | tail -n 1 > /dev/null")
 
     def prints_working_dir(self) -> Command:
         """Print the working directory, then end with 0."""
@@ -111,3 +142,24 @@ class FakePayload(ShellPayload):
 
     def unexecutable(self) -> Command:
         return ("unexecutable",)
+
+    def prints_words(self, *words: str) -> Command:
+        return self.prints(*words)
+
+    def prints_bytes(self, data: bytes) -> Command:
+        return ("write", os.fsdecode(data))
+
+    def adds_to_file(self, path: str, line: str) -> Command:
+        return ("add", path, line, ";", "get", path)
+
+    def reads_file(self, path: str) -> Command:
+        return ("get", path)
+
+    def leaves_a_child(self, path: str) -> Command:
+        return ("leave", path, ";", "sleep", "1000")
+
+    def forks(self, count: int) -> Command:
+        return ("fork", str(count))
+
+    def takes_memory(self, size: int) -> Command:
+        return ("take", str(size))

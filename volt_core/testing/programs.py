@@ -2,7 +2,9 @@
 
 A command is words; ``;`` alone parts steps. The steps: ``exit CODE``, ``die SIGNAL``, ``sleep SECONDS``,
 ``ignore SIGNAL``, ``echo WORD…``, ``error WORD…`` (to stderr), ``write TEXT`` (no newline), ``cat`` (stdin to
-stdout), ``env NAME`` and ``pwd``. Any other first word is not found (127); ``unexecutable`` is what 126 is for.
+stdout), ``env NAME``, ``pwd``; ``get PATH`` and ``add PATH LINE`` (files), ``leave PATH`` (a child that writes to the
+file until it is killed), ``fork COUNT`` (says how many could be started), ``take BYTES`` (of memory). Any other first
+word is not found (127); ``unexecutable`` is what 126 is for.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+from volt_core.models.mount import Mount
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND
+from volt_core.models.resources import Resources
 
 Emit = Callable[[Literal["stdout", "stderr"], bytes], None]
 """Takes output; raises BrokenPipeError when nobody reads it any more."""
@@ -35,11 +40,41 @@ class _Ended(Exception):
         self.signal = signal
 
 
+class Place(NamedTuple):
+    """Where a program runs: what it finds there, and what it may use."""
+
+    env: Mapping[str, str] = {}
+    working_dir: str = "/"
+    root: Path | None = None
+    mounts: tuple[Mount, ...] = ()
+    resources: Resources = Resources()
+
+    def file(self, path: str, *, write: bool = False) -> Path:
+        """Return where on the host a file of it is. Raises OSError where there is none, or it may not be written."""
+        for mount in self.mounts:
+            if path.startswith(f"{mount.target}/"):
+                if write and mount.read_only:
+                    raise PermissionError(path)
+                return Path(mount.source, path.removeprefix(f"{mount.target}/"))
+        if self.root is None:
+            raise FileNotFoundError(path)
+        return self.root / path.lstrip("/")
+
+
 class Program(threading.Thread):
-    """One running program. `code` or `signal` is set once it has ended."""
+    """One running program. `code` or `signal` is set once it has ended.
+
+    `spawn` starts a child, which is not waited for.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, stdin: int | None, emit: Emit, env: Mapping[str, str], working_dir: str
+        self,
+        command: Sequence[str],
+        *,
+        stdin: int | None,
+        emit: Emit,
+        place: Place,
+        spawn: Callable[[Sequence[str]], object],
     ) -> None:
         super().__init__(name=f"fake {' '.join(command)}", daemon=True)
         self.code: int | None = None
@@ -47,8 +82,8 @@ class Program(threading.Thread):
         self._command = tuple(command)
         self._stdin = stdin
         self._emit = emit
-        self._env = env
-        self._working_dir = working_dir
+        self._place = place
+        self._spawn = spawn
         self._changed = threading.Condition()
         self._ignored: set[int] = set()
         self._pending: list[int] = []
@@ -76,6 +111,9 @@ class Program(threading.Thread):
             self.code, self.signal = ended.code, ended.signal
         except BrokenPipeError:
             self.signal = int(signal.SIGPIPE)
+        except OSError as error:
+            self._emit("stderr", f"{error}\n".encode())
+            self.code = 1
         finally:
             with self._changed:
                 os.close(self._wake_reader)
@@ -128,6 +166,25 @@ class Program(threading.Thread):
                     return
                 self._emit("stdout", data)
 
+    def _tick(self, path: str) -> None:
+        self._ignored |= {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        while True:
+            self._add(path, "tick")
+            self._sleep(0.02)
+
+    def _add(self, path: str, line: str) -> None:
+        with self._place.file(path, write=True).open("a") as file:
+            file.write(f"{line}\n")
+
+    def _take(self, size: int) -> None:
+        limit = self._place.resources.memory_max
+        if limit is not None and size > limit:
+            raise _Ended(signal=signal.SIGKILL)
+
+    def _fork(self, count: int) -> None:
+        limit = self._place.resources.tasks_max
+        self._emit("stdout", f"{count if limit is None else min(count, limit - 1)}\n".encode())
+
     def _leave(self, code: int) -> None:
         raise _Ended(code=code)
 
@@ -140,12 +197,18 @@ _STEPS: Mapping[str, Callable[[Program, Sequence[str]], object]] = {
     "die": lambda program, words: program._die(int(words[0])),
     "sleep": lambda program, words: program._sleep(float(words[0])),
     "ignore": lambda program, words: program._ignored.add(int(words[0])),
-    "echo": lambda program, words: program._emit("stdout", " ".join(words).encode() + b"\n"),
+    "echo": lambda program, words: program._emit("stdout", os.fsencode(" ".join(words)) + b"\n"),
     "error": lambda program, words: program._emit("stderr", " ".join(words).encode() + b"\n"),
-    "write": lambda program, words: program._emit("stdout", words[0].encode()),
+    "write": lambda program, words: program._emit("stdout", os.fsencode(words[0])),
     "cat": lambda program, words: program._cat(),
-    "env": lambda program, words: program._emit("stdout", program._env.get(words[0], "").encode() + b"\n"),
-    "pwd": lambda program, words: program._emit("stdout", program._working_dir.encode() + b"\n"),
+    "env": lambda program, words: program._emit("stdout", os.fsencode(program._place.env.get(words[0], "")) + b"\n"),
+    "pwd": lambda program, words: program._emit("stdout", program._place.working_dir.encode() + b"\n"),
+    "get": lambda program, words: program._emit("stdout", program._place.file(words[0]).read_bytes()),
+    "add": lambda program, words: program._add(*words),
+    "leave": lambda program, words: program._spawn(("tick", *words)),
+    "tick": lambda program, words: program._tick(words[0]),
+    "fork": lambda program, words: program._fork(int(words[0])),
+    "take": lambda program, words: program._take(int(words[0])),
 }
 
 

@@ -8,13 +8,13 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from volt_core.contracts import LogRecord, Streams
 from volt_core.models.outcome import Outcome
-from volt_core.testing.programs import Program
+from volt_core.testing.programs import Place, Program
 
 Stream = Literal["stdout", "stderr", "console"]
 
@@ -94,11 +94,9 @@ class Run:
         """How many programs run."""
         return sum(program.is_alive() for program in (self.main, *self._others) if program is not None)
 
-    def begin(self, command: Sequence[str], env: Mapping[str, str], working_dir: str, streams: Streams | None) -> None:
+    def begin(self, command: Sequence[str], place: Place, streams: Streams | None) -> None:
         """Start the first program; a thread writes the outcome when it ends."""
-        outputs = _Outputs(self.log, streams)
-        stdin = streams.stdin if streams else None
-        self.main = Program(command, stdin=stdin, emit=outputs.write, env=env, working_dir=working_dir)
+        self.main = self._program(command, place, streams, _Outputs(self.log, streams))
         self.main.start()
         threading.Thread(target=self._finish, args=(self.main,), daemon=True).start()
 
@@ -112,10 +110,9 @@ class Run:
         self.ended.set()
         return self.outcome
 
-    def exec(self, command: Sequence[str], env: Mapping[str, str], working_dir: str, streams: Streams) -> Program:
+    def exec(self, command: Sequence[str], place: Place, streams: Streams | None) -> Program:
         """Start one more program; it does not outlive the first."""
-        outputs = _Outputs(None, streams)
-        program = Program(command, stdin=streams.stdin, emit=outputs.write, env=env, working_dir=working_dir)
+        program = self._program(command, place, streams, _Outputs(None, streams))
         with self._lock:
             self._others.append(program)
             program.start()
@@ -130,6 +127,16 @@ class Run:
             for program in (self.main, *self._others):
                 if program is not None:
                     program.set_frozen(frozen)
+
+    def _program(self, command: Sequence[str], place: Place, streams: Streams | None, outputs: _Outputs) -> Program:
+        stdin = streams.stdin if streams else None
+        return Program(
+            command,
+            stdin=stdin,
+            emit=outputs.write,
+            place=place,
+            spawn=lambda child: self.exec(child, place, None),
+        )
 
     def _finish(self, main: Program) -> None:
         main.join()

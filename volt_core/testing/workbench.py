@@ -176,6 +176,10 @@ class BackendKit(Gated):
 
     PATIENCE: ClassVar[float] = 20.0
     """Seconds that something may take which should take none."""
+    SURVIVES: ClassVar[bool] = True
+    """Whether a run goes on when the process that started it is killed, as B-2 has it; the fakes' runs are threads."""
+    KNOWS_USERS: ClassVar[bool] = True
+    """Whether ``spec.user`` means anything; the fakes' programs have no user."""
     payload: ClassVar[ShellPayload] = ShellPayload()
 
     @pytest.fixture

@@ -1,0 +1,49 @@
+"""Conformance of a backend: limits hold; see :mod:`.backend_kit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from volt_core.contracts import Limits
+from volt_core.models.resources import Resources
+from volt_core.testing.workbench import BackendKit, Workbench
+
+_CONTROLLERS = (Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/unified/cgroup.controllers"))
+_TASKS = 16
+_MEMORY = 32 << 20
+
+
+class BackendResourceKit(BackendKit, facets=(Limits,)):
+    """What ``spec.resources`` says, a payload meets."""
+
+    def why_no_limits(self, controller: str) -> str:
+        """Return why this host cannot limit by that cgroup controller, or nothing if it can."""
+        for path in _CONTROLLERS:
+            if path.exists():
+                return "" if controller in path.read_text().split() else f"this host has no controller '{controller}'"
+        return "this host has no unified cgroups"
+
+    def test_b15_tasks_are_limited(self, bench: Workbench) -> None:
+        self._needs("pids")
+        counts = []
+        for limit in (None, _TASKS):
+            workload = bench.start(self.payload.forks(2 * _TASKS), resources=Resources(tasks_max=limit))
+            bench.backend.wait(workload, bench.patience)
+            counts.append(int(bench.lines(workload)[-1]))
+        assert counts[0] == 2 * _TASKS
+        assert 0 < counts[1] < _TASKS, "the payload is a task, too"
+
+    def test_b15_memory_is_limited(self, bench: Workbench) -> None:
+        self._needs("memory")
+        outcomes = []
+        for limit in (None, _MEMORY):
+            workload = bench.start(self.payload.takes_memory(4 * _MEMORY), resources=Resources(memory_max=limit))
+            outcomes.append(bench.backend.wait(workload, bench.patience))
+        assert outcomes[0].code == 0
+        assert outcomes[1].code != 0
+
+    def _needs(self, controller: str) -> None:
+        if reason := self.why_no_limits(controller):
+            pytest.skip(reason)
