@@ -1,6 +1,6 @@
 """What the authors of plugins test with: conformance kits, fakes in memory, probes of the host.
 
-Needs pytest, which ``volt-core[testing]`` brings; nothing else in :mod:`volt_core` imports this package.
+Needs pytest, for which :mod:`.entry` is a plugin; nothing else in :mod:`volt_core` imports this package.
 """
 
 import pytest

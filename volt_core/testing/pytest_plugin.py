@@ -1,7 +1,8 @@
-"""The pytest plugin of Volt's tests; a root ``conftest.py`` loads it with ``pytest_plugins``.
+"""The pytest plugin of Volt's tests, loaded by the setting ``volt = true`` or by ``pytest_plugins``; see :mod:`.entry`.
 
 It carries out the ``needs_*`` markers, says in the header what the host can do, keeps the caller's
-environment out of every test, and has the fixtures that more than one package uses.
+environment out of every test, has the fixtures that more than one package uses, and quotes the promise that a case of a
+kit is about when it fails.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from volt_core import run
 from volt_core.paths import VoltPaths
 from volt_core.testing import host as capabilities
-from volt_core.testing import roots, users
+from volt_core.testing import promises, roots, users
 from volt_core.testing.hosts import SUITES, forward, inside, pool
 from volt_core.testing.hosts.machine import Host
 
@@ -77,6 +78,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker(f"{_MARKER}{_IN_HOSTS}") and not inside.suite_here():
         # It would make and end units on the machine of whoever runs it.
         pytest.fail("it runs in test hosts alone, and the settings of pytest do not say what to install there", False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Quote the promise beside the failure."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        report.sections += promises.quotations(item.cls, item.originalname)
+    return report
 
 
 @pytest.fixture(scope="session")
