@@ -38,10 +38,10 @@ from typer.main import get_command
 from volt_core.cli.app import app
 
 TOKEN = re.compile(
-    r"^ {0,3}(?P<fence>```+)(?P<language>\S*)\n(?P<body>.*?)^ {0,3}(?P=fence)$"
+    r"^ {0,3}(?P<fence>```+)(?P<language>\S*)\n(?P<body>(?:.*\n)*?)^ {0,3}(?P=fence)$"
     r"|^<!-- test: (?P<words>.*?)(?P<reason> \(.+\))? -->$"
     r"|(?<=\n\n)(?P<wrong> {4,}\S| {0,3}```)",
-    re.MULTILINE | re.DOTALL,
+    re.MULTILINE,
 )
 WORDS = re.compile(r"(session( containers| systemd| parse)?|parse|run|file=\S+|setup .+)\Z")
 MODULES = {"volt": "volt_core", "pip": "pip", "pytest": "pytest"}
