@@ -27,7 +27,7 @@ html_show_copyright = False
 html_show_sphinx = False
 
 NAVIGATION = {
-    "Use": ["install", "cli"],
+    "Use": ["install", "tutorial", "concepts", "cli", "security"],
     "Extend": ["hooks", "backend-contract", "store-contract"],
     "Know": ["formats", "architecture"],
     "Work on it": ["testing", "/benchmarks/README", "/benchmarks/results/store", "dependencies", "/CHANGELOG"],

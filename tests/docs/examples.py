@@ -203,7 +203,8 @@ def surroundings(folder: Path) -> dict[str, str]:
         (python / "bin" / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         (python / "bin" / name).chmod(0o755)
     own = {"PATH": f"{python}/bin:{os.environ['PATH']}", "HOME": f"{folder}/home", "VOLT_ROOT": f"{folder}/root"}
-    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    # As on a terminal: what is said and what goes wrong in the order in which they come.
+    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
 
 
 def run(session: Session, folder: Path, environment: Mapping[str, str]) -> None:
@@ -217,9 +218,9 @@ def run(session: Session, folder: Path, environment: Mapping[str, str]) -> None:
         script += f"(exit $status)\n{{ {command}\n}} >{folder}/said.{number} 2>&1 </dev/null\n"
         script += f"status=$?; echo $status >{folder}/status.{number}\n"
     (folder / "script").write_text(script)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        argv = ["sh", str(folder / "script")]
-        subprocess.run(argv, cwd=folder / "home", env=environment, timeout=SECONDS, check=False)
+    # Unlike that of subprocess, this limit ends what the shell has started, too.
+    argv = ["timeout", f"{SECONDS:g}", "sh", str(folder / "script")]
+    subprocess.run(argv, cwd=folder / "home", env=environment, check=False)
     followers = [command for _, command, _ in steps[1:]] + [""]
     for number, ((where, command, shown), follower) in enumerate(zip(steps, followers, strict=True)):
         said = (folder / f"said.{number}").read_text("utf-8", "backslashreplace")
