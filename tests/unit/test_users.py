@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,10 @@ def test_a_link_to_the_hosts_users_leads_nowhere(root: Path, tmp_path: Path) -> 
         find_identity(root, "www")
 
 
-def test_a_fifo_in_the_place_of_a_file_does_not_hang(root: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_the_place_of_one_is_passed_over(root: Path, make: Callable[[Path], None]) -> None:
     (root / "etc/passwd").unlink()
-    os.mkfifo(root / "etc/passwd")
+    make(root / "etc/passwd")
     assert find_identity(root, "").uid == 0
 
 

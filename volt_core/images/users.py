@@ -90,9 +90,10 @@ def _read_inside(root: Path, path: str) -> str:
         raise
     finally:
         os.close(root_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         return file.read(_SIZE_LIMIT).decode("utf-8", "surrogateescape")
 
 
