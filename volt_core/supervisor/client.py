@@ -177,12 +177,14 @@ class Supervised:
     def stop(self, number: int, timeout: float) -> None:
         """Send the signal `number`, after `timeout` seconds SIGKILL to everything. Returns when nothing runs."""
         try:
-            answer = self._ask(Stop(signal=number, timeout=timeout), timeout + _ANSWER_SECONDS)
+            while self._ask(Stop(signal=number, timeout=timeout), timeout + _ANSWER_SECONDS) is None:
+                self.clean()
+                # What was about to begin runs now.
+                if not self.status().status.active:
+                    return
         except TimeoutError:
-            answer = None
             self._kill_supervisor()
             self._await_end()
-        if answer is None:
             self.clean()
 
     def wait(self, timeout: float | None = None) -> Outcome:
@@ -214,8 +216,8 @@ class Supervised:
                     hint="They may wait for a device or a network file system that does not answer.",
                 )
             record = self._find_record()
-            # What was killed holds its lock until it is gone; what is about to begin has no record yet.
-            if is_free or record is None or _is_running(record) or time.monotonic() >= deadline:
+            # What was killed holds its lock until it is gone; what is about to begin will have a record, or be gone.
+            if is_free or (record is not None and _is_running(record)) or time.monotonic() >= deadline:
                 return
             time.sleep(_POLL_SECONDS)
 

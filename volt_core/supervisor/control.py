@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,12 @@ class Connection:
             return None
         close_all(fds)
         return _answers.decode(data) if data else None
+
+    def is_left(self) -> bool:
+        """Tell whether the other end has hung up, or was killed."""
+        poll = select.poll()
+        poll.register(self.sock, 0)
+        return bool(poll.poll(0))
 
     def _receive(self) -> tuple[bytes, list[int]]:
         fds = array.array("i")

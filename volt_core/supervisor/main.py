@@ -360,6 +360,8 @@ def main() -> None:
     request, fds = first.receive_request()
     if not isinstance(request, Start) or not fds:
         raise SystemExit("the first request must be Start")
+    if first.is_left():
+        return  # whoever wanted it was killed, and what he began may be cleared away by now
     try:
         launch = control.from_memfd(fds[0], Launch)
         place = Place(Path(launch.folder))
