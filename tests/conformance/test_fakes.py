@@ -32,7 +32,7 @@ class FakeKit(BackendKit):
 
     @pytest.fixture
     def image(self, backend: Backend, tmp_path: Path) -> str:
-        tmp_path.joinpath("image/tmp").mkdir(parents=True)
+        tmp_path.joinpath("image/home").mkdir(parents=True)
         tmp_path.joinpath("image", "hello").write_text("world")
         return backend.store.put_directory(tmp_path / "image", ref=Ref(name=IMAGE_REF, digest="")).digest
 

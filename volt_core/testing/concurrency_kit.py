@@ -75,27 +75,17 @@ class BackendConcurrencyKit(BackendKit):
         bench.wait_for("ready", lambda: b"ready" in bench.lines(busy))
         with background(lambda: bench.fresh().stop(busy, 60)) as stopping:
             time.sleep(SHORT)
-            other = bench.start(self.payload.sleeps())
-            bench.fresh().stop(other, GRACE)
-            bench.delete(other)
-            assert not stopping.done()
-            bench.backend.kill(busy, signal.SIGKILL)
+            try:
+                bench.in_time("another", lambda: self._live(bench, bench.plan(self.payload.sleeps())))
+                assert not stopping.done()
+            finally:
+                bench.backend.kill(busy, signal.SIGKILL)
 
     def test_b28_life_cycles_in_several_threads(self, bench: Workbench) -> None:
         workloads = [bench.plan(self.payload.prints_then_sleeps("here")) for _ in range(4)]
 
-        def live(workload: Workload) -> None:
-            backend = bench.fresh()
-            backend.create(workload)
-            for _ in range(2):
-                backend.start(workload)
-                assert backend.status(workload).status is Status.RUNNING
-                backend.stop(workload, GRACE)
-                assert not backend.status(workload).status.active
-            backend.delete(workload)
-
         with _repeated(lambda: bench.fresh().statuses(workloads)), ThreadPoolExecutor(len(workloads)) as pool:
-            list(pool.map(live, workloads))
+            list(pool.map(lambda workload: self._live(bench, workload), workloads))
 
     def test_b28_whoever_looks_meanwhile_gets_an_answer(self, bench: Workbench) -> None:
         workload = bench.create(self.payload.prints_then_sleeps("here"))
@@ -125,11 +115,22 @@ class BackendConcurrencyKit(BackendKit):
                 gathered.append(record.data)
                 seen.set()
 
-        with background(follow):
+        with background(follow, bench.patience):
             assert seen.wait(bench.patience)
             bench.backend.stop(workload, GRACE)
             bench.delete(workload)
         assert gathered == [b"here"]
+
+    def _live(self, bench: Workbench, workload: Workload) -> None:
+        """Take it through two runs."""
+        backend = bench.fresh()
+        backend.create(workload)
+        for _ in range(2):
+            backend.start(workload)
+            assert backend.status(workload).status is Status.RUNNING
+            backend.stop(workload, GRACE)
+            assert not backend.status(workload).status.active
+        backend.delete(workload)
 
 
 @contextlib.contextmanager

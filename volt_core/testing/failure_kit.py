@@ -115,7 +115,7 @@ class BackendLogsKit(BackendKit):
     def test_b8_what_never_ran_has_an_empty_log(self, bench: Workbench) -> None:
         workload = bench.create(self.payload.sleeps())
         assert bench.lines(workload) == []
-        assert bench.lines(workload, follow=True) == []
+        assert bench.in_time("a log that is followed", lambda: bench.lines(workload, follow=True)) == []
 
     @pytest.mark.parametrize(("tail", "expected"), [(0, []), (2, [b"4", b"5"]), (99, [b"1", b"2", b"3", b"4", b"5"])])
     def test_b8_tail_limits_it_to_the_last(self, bench: Workbench, tail: int, expected: list[bytes]) -> None:
@@ -133,27 +133,29 @@ class BackendLogsKit(BackendKit):
         assert len(lines) == 4
         assert list(bench.backend.logs(workload, since=between)) == lines[2:]
         assert list(bench.backend.logs(workload, until=between)) == lines[:2]
+        assert list(bench.backend.logs(workload, until=lines[1].time)) == lines[:2], "the moment itself is not newer"
         assert bench.lines(workload, until=between, tail=1) == [b"2"]
         assert bench.lines(workload, since=time.time_ns()) == []
         assert list(bench.backend.logs(workload, since=lines[-1].time)) == [], "what was seen is not newer"
 
     def test_b8_follow_yields_at_once_and_ends_with_the_workload(self, bench: Workbench) -> None:
-        workload = bench.start(self.payload.prints_then_sleeps("first"))
+        workload = bench.start(self.payload.prints_slowly("first", "second"))
         seen = threading.Event()
         gathered: list[bytes] = []
 
         def follow(backend: Backend) -> None:
             for record in backend.logs(workload, follow=True):
                 gathered.append(record.data)
-                seen.set()
+                if len(gathered) == 2:
+                    seen.set()
 
-        with background(lambda: follow(bench.fresh())):
+        with background(lambda: follow(bench.fresh()), bench.patience):
             assert seen.wait(bench.patience)
             assert bench.backend.status(workload).status is Status.RUNNING
             bench.backend.stop(workload, GRACE)
-        assert gathered == [b"first"]
+        assert gathered == [b"first", b"second"]
 
     def test_b8_follow_of_an_ended_one_ends(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.prints("line"))
         bench.backend.wait(workload, bench.patience)
-        assert bench.lines(workload, follow=True) == [b"line"]
+        assert bench.in_time("a log that is followed", lambda: bench.lines(workload, follow=True)) == [b"line"]

@@ -11,7 +11,7 @@ from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec, VmSpec, Workload
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench
 
-FILE = "/tmp/kit"  # noqa: S108 -- of the workload
+FILE = "/home/kit"
 INSIDE = "/kit"
 
 

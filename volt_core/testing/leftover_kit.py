@@ -87,7 +87,7 @@ class BackendLeftoverKit(BackendKit):
     def _clear_away(self, bench: Workbench, workload: Workload, ticks: Path | None = None) -> None:
         """End and delete it as the core would, and see that nothing of it is left."""
         bench.backend.status(workload)
-        bench.backend.stop(workload, GRACE)
+        bench.backend.stop(workload, 2 * SHORT)
         assert not bench.backend.status(workload).status.active
         bench.delete(workload)
         assert not bench.folder(workload).exists()

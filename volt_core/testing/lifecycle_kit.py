@@ -109,6 +109,12 @@ class BackendLifecycleKit(BackendKit):
         if self.payload.tells_signals:
             assert outcome.signal == signal.SIGUSR1
 
+    def test_b4_kill_does_not_wait(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.ignores(signal.SIGUSR1))
+        bench.wait_for("ready", lambda: b"ready" in bench.lines(workload))
+        bench.in_time("a kill", lambda: bench.backend.kill(workload, signal.SIGUSR1))
+        assert bench.backend.status(workload).status is Status.RUNNING
+
     def test_b4_kill_of_what_does_not_run_is_refused(self, bench: Workbench) -> None:
         workload = bench.create(self.payload.sleeps())
         with pytest.raises(WrongState):
@@ -128,6 +134,14 @@ class BackendLifecycleKit(BackendKit):
         bench.backend.start(second)
         bench.backend.wait(second, bench.patience)
         assert bench.lines(second) == [b"of the second"]
+
+    def test_b6_an_end_is_seen_by_who_only_looks(self, bench: Workbench) -> None:
+        workload = bench.start(self.payload.prints("over soon"))
+        bench.wait_for("the end", lambda: not bench.backend.status(workload).status.active)
+        status = bench.fresh().status(workload)
+        assert status.status is Status.STOPPED
+        assert status.outcome is not None
+        assert status.outcome.code == 0
 
     def test_b6_status_of_many_is_the_status_of_each(self, bench: Workbench) -> None:
         workloads = [bench.create(self.payload.sleeps()), bench.start(self.payload.sleeps())]
@@ -159,8 +173,19 @@ class BackendLifecycleKit(BackendKit):
     def test_b7_wait_ends_at_its_time_limit(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())
         with pytest.raises(TimedOut):
-            bench.backend.wait(workload, SHORT)
+            bench.in_time("a wait of 0.3 s", lambda: bench.backend.wait(workload, SHORT))
         assert bench.backend.status(workload).status is Status.RUNNING
+
+    def test_b7_the_outcome_is_that_of_the_last_run(self, bench: Workbench) -> None:
+        workload = bench.create(self.payload.exits(7))
+        outcomes = []
+        for _ in range(2):
+            bench.backend.start(workload)
+            outcomes.append(bench.backend.wait(workload, bench.patience))
+            assert bench.backend.status(workload).outcome == outcomes[-1]
+            assert bench.fresh().wait(workload, SHORT) == outcomes[-1]
+        assert outcomes[0].finished <= outcomes[1].started
+        assert outcomes[0] != outcomes[1]
 
     def test_b7_wait_hears_of_a_stop(self, bench: Workbench) -> None:
         workload = bench.start(self.payload.sleeps())

@@ -42,6 +42,10 @@ class ShellPayload:
         """Print lines, then run until a signal ends it."""
         return self._script('for line; do echo "$line"; done; exec sleep 1000', *lines)
 
+    def prints_slowly(self, *lines: str) -> Command:
+        """Print lines, half a second after one another, then run until a signal ends it."""
+        return self._script('for line; do echo "$line"; sleep 0.5; done; exec sleep 1000', *lines)
+
     def prints_error(self, line: str) -> Command:
         """Print a line to stderr, then end with 0."""
         return self._script('echo "$1" >&2', line)
@@ -127,6 +131,10 @@ class FakePayload(ShellPayload):
 
     def prints_then_sleeps(self, *lines: str) -> Command:
         return (*self.prints(*lines), "sleep", "1000")
+
+    def prints_slowly(self, *lines: str) -> Command:
+        pauses = (word for line in lines for word in ("echo", line, ";", "sleep", "0.5", ";"))
+        return (*pauses, "sleep", "1000")
 
     def prints_error(self, line: str) -> Command:
         return ("error", line)

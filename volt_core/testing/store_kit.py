@@ -136,6 +136,17 @@ class StoreKit(ContentCases):
         assert list(store.refs()) == []
         assert store.verify().damaged == ()
 
+    def test_s3_a_ref_stays_where_it_was_on_failure(self, store: Store, source: Path) -> None:
+        digest = store.put_directory(source, ref=Ref(name="a", digest="")).digest
+        (source / "more").write_text("more")
+        store.put_directory(source)
+        with pytest.raises(ArchiveInvalid):
+            store.put_tar(one_way(hostile_tars()["truncated"]), ref=Ref(name="a", digest=""))
+        ref = store.find_ref("a")
+        assert ref is not None
+        assert ref.digest == digest
+        assert len(store.ref_log("a")) == 1
+
     def test_s4_an_exported_tree_comes_back_the_same(self, store: Store, source: Path) -> None:
         digest = store.put_directory(source).digest
         first, second = io.BytesIO(), io.BytesIO()
@@ -153,6 +164,15 @@ class StoreKit(ContentCases):
         target.mkdir()
         store.checkout(digest, target, mode=mode)
         assert differences(source, target, ignore={"hardlinks"} if mode is CheckoutMode.LINK else set()) == []
+
+    def test_s2_s5_all_that_is_kept_comes_back(self, store: Store, source: Path, tmp_path: Path) -> None:
+        host.require("user_xattrs")
+        for name in ("etc/hello", "deep"):
+            os.setxattr(source / name, "user.kept", b"\0\xff")
+        digest = store.put_directory(source).digest
+        store.checkout(digest, tmp_path / "target", mode=CheckoutMode.COPY)
+        assert differences(source, tmp_path / "target") == []
+        assert os.getxattr(tmp_path / "target/etc/hello", "user.kept") == b"\0\xff"
 
     @pytest.mark.parametrize("mode", [CheckoutMode.AUTO, CheckoutMode.COPY])
     def test_s5_a_checkout_is_the_callers_own(

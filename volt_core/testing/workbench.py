@@ -103,6 +103,16 @@ class Workbench:
             assert time.monotonic() < deadline, f"{what}: not within {self.patience:g} s"
             time.sleep(0.01)
 
+    def in_time(self, what: str, function: Callable[[], T]) -> T:
+        """Return what it returns; fails if that takes too long, and leaves it to its thread then."""
+        future = _in_thread(function)
+        try:
+            return future.result(self.patience)
+        except TimeoutError:
+            if future.done():
+                raise
+            pytest.fail(f"{what} does not return within {self.patience:g} s")
+
     def clear(self) -> None:
         """Remove whatever is left."""
         with contextlib.ExitStack() as stack:
@@ -209,8 +219,14 @@ class BackendKit(Gated):
 
 
 @contextlib.contextmanager
-def background(function: Callable[[], T]) -> Iterator[Future[T]]:
+def background(function: Callable[[], T], limit: float = 60.0) -> Iterator[Future[T]]:
     """Run `function` in a thread beside the block; its future gives the result, and its error is not lost."""
+    future = _in_thread(function)
+    yield future
+    future.result(limit)
+
+
+def _in_thread(function: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def target() -> None:
@@ -219,10 +235,8 @@ def background(function: Callable[[], T]) -> Iterator[Future[T]]:
         except BaseException as error:
             future.set_exception(error)
 
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    yield future
-    future.result(60)
+    threading.Thread(target=target, daemon=True).start()
+    return future
 
 
 def _read_all(descriptor: int, heard: threading.Event) -> bytes:
