@@ -28,7 +28,7 @@ html_show_sphinx = False
 
 NAVIGATION = {
     "Use": ["install", "tutorial", "concepts", "cli", "security"],
-    "Extend": ["hooks", "backend-contract", "store-contract"],
+    "Extend": ["hooks", "backend-contract", "store-contract", "source-contract"],
     "Know": ["formats", "architecture"],
     "Work on it": ["testing", "/benchmarks/README", "/benchmarks/results/store", "dependencies", "/CHANGELOG"],
 }

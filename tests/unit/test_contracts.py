@@ -14,17 +14,23 @@ import pytest
 from volt_core import contracts
 from volt_core.contracts import backend as backend_contract
 from volt_core.contracts import bundle as bundle_contract
+from volt_core.contracts import compose as compose_contract
+from volt_core.contracts import image as image_contract
 from volt_core.contracts import store as store_contract
 from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
 from volt_core.testing.backend_kit import BackendConformance
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
+from volt_core.testing.section_kit import ComposeSectionKit
+from volt_core.testing.source_kit import ImageSourceKit
 from volt_core.testing.store_kit import StoreConformance
 
 DOCS = Path(__file__).parents[2] / "docs"
 AREAS = {
     "B": ((backend_contract,), DOCS / "backend-contract.md", BackendConformance),
     "S": ((store_contract, bundle_contract), DOCS / "store-contract.md", StoreConformance),
+    "I": ((image_contract,), DOCS / "source-contract.md", ImageSourceKit),
+    "C": ((compose_contract,), DOCS / "source-contract.md", ComposeSectionKit),
 }
 
 
@@ -65,7 +71,7 @@ def test_every_abstract_method_of_a_contract_has_a_number(contract: type) -> Non
 
 
 def test_the_example_in_the_docs_is_python() -> None:
-    for path in (DOCS / "backend-contract.md", DOCS / "store-contract.md"):
+    for path in DOCS.glob("*-contract.md"):
         blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
         assert blocks
         for block in blocks:

@@ -10,7 +10,10 @@ from volt_core.models.workload import Workload
 
 
 class ComposeSection(abc.ABC):
-    """One top-level key of a compose file, for example ``vms``."""
+    """One top-level key of a compose file, for example ``vms``.
+
+    C-1: KEY is one word in lower case; MODEL forbids unknown fields, so that a misspelt one is told.
+    """
 
     KEY: ClassVar[str]
     MODEL: ClassVar[type]
@@ -18,7 +21,9 @@ class ComposeSection(abc.ABC):
 
     @abc.abstractmethod
     def plan(self, project: str, entries: Mapping[str, Any]) -> Sequence[Workload]:
-        """Return the workloads that the entries (instances of MODEL, by name) mean; pure, no side effect.
+        """C-2: Return the workloads that the entries (instances of MODEL, by name) mean, at least one of each.
 
-        Raises :class:`~volt_core.errors.ComposeError`.
+        C-3: Pure: the same entries mean equal workloads, in whatever order they come, and nothing changes.
+
+        C-4: Raises :class:`~volt_core.errors.ComposeError`, which names the entry.
         """

@@ -37,20 +37,28 @@ class FetchedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageSource(abc.ABC):
-    """Brings root file systems into the store, each file once, nothing unpacked in between."""
+    """Brings root file systems into the store, each file once, nothing unpacked in between.
+
+    I-1: NAME and SCHEMES are words in lower case; an instance is made without arguments, for each command.
+    """
 
     NAME: ClassVar[str]
     SCHEMES: ClassVar[tuple[str, ...]]
 
     @abc.abstractmethod
     def probe(self) -> Probe:
-        """Can this host fetch from here; quick, without network traffic."""
+        """I-2: Can this host fetch from here; quick, without network traffic."""
 
     @abc.abstractmethod
     def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
-        """Put the image's tree into `store` under `ref`.
+        """I-3: Put the image's tree into `store` under `ref`.
 
-        `ref` comes without digest; the source adds the image's configuration to its `meta`. Raises
-        :class:`BackendError` when a tool fails, :class:`StoreError` when the content is not acceptable.
+        `ref` comes without digest; :func:`volt_core.images.records.complete` adds the image's configuration to it.
+
+        I-4: Raises :class:`BackendError` when a tool fails, :class:`StoreError` when the content is not acceptable.
         On failure no ref has moved.
+
+        I-5: The reference is what a user typed. Raises :class:`UsageError` or :class:`NotFoundError` for what is none.
+
+        I-6: Beside the store nothing is left, whatever happens.
         """

@@ -23,6 +23,8 @@ pytest.register_assert_rewrite(
     "volt_core.testing.pytest_plugin",
     "volt_core.testing.resource_kit",
     "volt_core.testing.samples",
+    "volt_core.testing.section_kit",
+    "volt_core.testing.source_kit",
     "volt_core.testing.store_cases",
     "volt_core.testing.store_kit",
     "volt_core.testing.trees",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec, VmSpec, Workload
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench
 
@@ -45,28 +44,26 @@ class BackendFilesKit(BackendKit):
 
     def test_b25_a_bind_is_the_hosts_own(self, bench: Workbench, tmp_path: Path) -> None:
         source = self._source(bench, tmp_path)
-        mounts = (Mount(source=str(source), target=INSIDE),)
-        reader = bench.create(self.payload.reads_file(f"{INSIDE}/given"), mounts=mounts)
+        reader = bench.bind(self.payload.reads_file(f"{INSIDE}/given"), source, INSIDE)
         assert self._ends(bench, reader)
         assert bench.lines(reader) == [b"from the host"]
-        assert self._ends(bench, bench.create(self.payload.adds_to_file(f"{INSIDE}/made", "inside"), mounts=mounts))
+        assert self._ends(bench, bench.bind(self.payload.adds_to_file(f"{INSIDE}/made", "inside"), source, INSIDE))
         assert (source / "made").read_text() == "inside\n"
 
     def test_b25_a_bind_that_is_read_only_takes_nothing(self, bench: Workbench, tmp_path: Path) -> None:
         source = self._source(bench, tmp_path)
-        mounts = (Mount(source=str(source), target=INSIDE, read_only=True),)
         for name in ("given", "made"):
-            workload = bench.create(self.payload.adds_to_file(f"{INSIDE}/{name}", "inside"), mounts=mounts)
-            assert not self._ends(bench, workload)
+            writer = bench.bind(self.payload.adds_to_file(f"{INSIDE}/{name}", "inside"), source, INSIDE, read_only=True)
+            assert not self._ends(bench, writer)
         assert [path.name for path in source.iterdir()] == ["given"]
         assert (source / "given").read_text() == "from the host\n"
-        reader = bench.create(self.payload.reads_file(f"{INSIDE}/given"), mounts=mounts)
+        reader = bench.bind(self.payload.reads_file(f"{INSIDE}/given"), source, INSIDE, read_only=True)
         assert self._ends(bench, reader)
 
     def test_b3_a_stop_ends_what_the_payload_left_behind(self, bench: Workbench, tmp_path: Path) -> None:
         source = self._source(bench, tmp_path)
-        mounts = (Mount(source=str(source), target=INSIDE),)
-        workload = bench.start(self.payload.leaves_a_child(f"{INSIDE}/ticks"), mounts=mounts)
+        workload = bench.bind(self.payload.leaves_a_child(f"{INSIDE}/ticks"), source, INSIDE)
+        bench.backend.start(workload)
         ticks = source / "ticks"
         bench.wait_for("the child's first line", lambda: ticks.exists() and ticks.stat().st_size)
         bench.backend.stop(workload, GRACE)

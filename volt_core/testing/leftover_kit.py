@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec, Status, Workload
 from volt_core.testing.killed import act_until
 from volt_core.testing.workbench import GRACE, SHORT, BackendKit, Workbench
@@ -77,12 +76,13 @@ class BackendLeftoverKit(BackendKit):
 
     def _ticking(self, bench: Workbench, tmp_path: Path) -> tuple[Workload, Path | None]:
         """Return a workload that leaves a child behind, and the file to which that adds while it is alive."""
-        if not isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec):
-            return bench.create(self.payload.sleeps()), None
-        source = tmp_path / "bound"
-        source.mkdir()
-        mounts: Any = (Mount(source=str(source), target=os.path.dirname(_TICKS)),)
-        return bench.create(self.payload.leaves_a_child(_TICKS), mounts=mounts), source / os.path.basename(_TICKS)
+        if isinstance(self.make_spec(bench.image, self.payload.sleeps()), ContainerSpec):
+            source = tmp_path / "bound"
+            source.mkdir()
+            workload = bench.find_bound(self.payload.leaves_a_child(_TICKS), source, os.path.dirname(_TICKS))
+            if workload is not None:
+                return workload, source / os.path.basename(_TICKS)
+        return bench.create(self.payload.sleeps()), None
 
     def _clear_away(self, bench: Workbench, workload: Workload, ticks: Path | None = None) -> None:
         """End and delete it as the core would, and see that nothing of it is left."""

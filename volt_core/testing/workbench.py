@@ -17,6 +17,8 @@ import pytest
 
 from volt_core import fs
 from volt_core.contracts import Backend, BackendContext, Ref, Rename, Streams
+from volt_core.errors import CapabilityMissing, InvalidSpec
+from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec, Spec, Workload
 from volt_core.names import new_name
 from volt_core.testing.gate import Gated, skip_without_facets
@@ -62,6 +64,23 @@ class Workbench:
             write_env(self.folder(workload), env)
         self.backend.create(workload)
         return workload
+
+    def bind(self, command: Sequence[str], source: Path, target: str, *, read_only: bool = False) -> Workload:
+        """Return a workload that sees a directory of the host; skips where the backend refuses to bind it."""
+        workload = self.find_bound(command, source, target, read_only=read_only)
+        if workload is None:
+            pytest.skip(f"'{self.backend.NAME}' refuses {'read-only ' if read_only else ''}binds")
+        return workload
+
+    def find_bound(
+        self, command: Sequence[str], source: Path, target: str, *, read_only: bool = False
+    ) -> Workload | None:
+        """Return the same, or None where the backend refuses to bind it, as it may."""
+        mounts = (Mount(source=str(source), target=target, read_only=read_only),)
+        try:
+            return self.create(command, mounts=mounts)
+        except (CapabilityMissing, InvalidSpec):
+            return None
 
     def start(self, command: Sequence[str], **changes: Any) -> Workload:
         """Return a workload that was started."""
