@@ -11,7 +11,7 @@ import pytest
 
 import volt_core
 
-from .conftest import PLUGINS, call
+from .conftest import PLUGINS, ROOT, call
 
 pytestmark = pytest.mark.packaging
 VERSION = volt_core.__version__
@@ -30,9 +30,16 @@ def test_wheel_has_every_module_and_nothing_else(dist, name):
     sources = {path.removeprefix(above) for path in dist.sources if path.startswith(f"{above}{name}/")}
     inside = {path for path in zipfile.ZipFile(dist.wheel(name)).namelist() if ".dist-info/" not in path}
     assert sources - inside == set()
-    assert {
-        path for path in inside - sources if not path.startswith(("volt_core/_bin/", "volt_core/_native."))
-    } == set()
+    made = ("volt_core/_bin/", "volt_core/_native.", "volt_core/testing/docs/")
+    assert {path for path in inside - sources if not path.startswith(made)} == set()
+
+
+def test_wheel_of_the_core_has_the_promises_that_its_tests_quote(dist):
+    wheel = zipfile.ZipFile(dist.wheel("volt_core"))
+    pages = [path for path in dist.sources if path.startswith("docs/") and path.endswith("-contract.md")]
+    assert len(pages) == 3
+    for page in pages:
+        assert wheel.read(f"volt_core/testing/{page}") == (ROOT / page).read_bytes()
 
 
 def test_sdist_of_the_core_has_all_that_a_build_needs(dist):

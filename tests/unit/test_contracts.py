@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from volt_core import contracts
+from volt_core.contracts import Exec, Freeze
 from volt_core.contracts import backend as backend_contract
 from volt_core.contracts import bundle as bundle_contract
 from volt_core.contracts import compose as compose_contract
@@ -21,6 +22,7 @@ from volt_core.contracts.backend import FACETS
 from volt_core.paths import VoltPaths
 from volt_core.testing.backend_kit import BackendConformance
 from volt_core.testing.fakes import DummyContainer, DummyService, DummyVm, MemoryStore
+from volt_core.testing.gate import facets_for
 from volt_core.testing.section_kit import ComposeSectionKit
 from volt_core.testing.source_kit import ImageSourceKit
 from volt_core.testing.store_kit import StoreConformance
@@ -62,6 +64,23 @@ def test_promises_have_the_same_numbers_everywhere(letter: str) -> None:
     assert documented == [f"{letter}-{number}" for number in range(1, len(documented) + 1)], "in order, without a gap"
     assert set(in_docstrings(letter)) == set(documented)
     assert set(in_kits(letter)) == set(documented)
+
+
+@pytest.mark.parametrize("kit", [BackendConformance, StoreConformance])
+def test_no_kit_hides_a_case_of_another(kit: type) -> None:
+    cases = [name for base in kit.__mro__ for name in vars(base) if name.startswith("test_")]
+    assert len(cases) == len(set(cases))
+
+
+def test_a_case_is_for_who_has_what_its_own_kit_is_about() -> None:
+    assert facets_for(BackendConformance, "test_b11_b13_a_frozen_one_takes_no_commands") == (Exec, Freeze)
+    assert facets_for(BackendConformance, "test_b3_stop_is_idempotent") == ()
+
+    class Mine(BackendConformance):
+        def test_b13_freeze_and_thaw_are_idempotent(self) -> None:  # type: ignore[override]
+            """Another way to try it."""
+
+    assert facets_for(Mine, "test_b13_freeze_and_thaw_are_idempotent") == (Freeze,)
 
 
 @pytest.mark.parametrize("contract", [contracts.Backend, contracts.Store, contracts.Bundles])
