@@ -11,9 +11,9 @@ from typing import Any
 project = "Volt"
 author = "The Volt authors"
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "benchmarks/README.md", "benchmarks/results/*.md", "CHANGELOG.md"]
+include_patterns = ["docs/*.md", "plugins/*/README.md", "benchmarks/README.md", "benchmarks/results/*.md", "CHANGELOG.md"]
 # Folders that are not even looked into.
-exclude_patterns = [".*", "build", "csrc", "examples", "newsfragments", "plugins", "tests", "tools", "volt_core"]
+exclude_patterns = [".*", "build", "csrc", "examples", "newsfragments", "plugins/*/*/**", "tests", "tools", "volt_core"]
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
@@ -28,6 +28,7 @@ html_show_sphinx = False
 
 NAVIGATION = {
     "Use": ["install", "tutorial", "concepts", "cli", "security"],
+    "Backends and store": [f"/plugins/volt_{name}/README" for name in ("nspawn", "proot", "qemu", "cas")],
     "Extend": ["hooks", "backend-contract", "store-contract", "source-contract"],
     "Know": ["formats", "architecture"],
     "Work on it": ["testing", "/benchmarks/README", "/benchmarks/results/store", "dependencies", "/CHANGELOG"],

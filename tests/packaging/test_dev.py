@@ -88,7 +88,7 @@ def test_sudo_that_asks_is_not_used_without_a_terminal(bare_host, tree):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("frobnicate",), ("demo", "--frobnicate"), ("demo", "--image"), ("setup", "now")]
+    "arguments", [("frobnicate",), ("demo", "--frobnicate"), ("demo", "--image"), ("setup", "now"), ("docs", "now")]
 )
 def test_unknown_arguments_are_a_usage_error(tree, arguments):
     done = subprocess.run(["sh", tree / "dev", *arguments], capture_output=True, text=True, timeout=30, check=False)
@@ -119,6 +119,9 @@ def test_setup_repairs_waits_and_then_does_nothing(tree):
     changed = tree / "plugins/volt_qemu/pyproject.toml"
     changed.write_text(changed.read_text() + "\n# changed\n")
     assert "installing Volt" in call(argv, VOLT_BUILD_NATIVE="0")
+
+    assert f"{tree}/build/site/index.html" in call(["sh", tree / "dev", "docs"], VOLT_BUILD_NATIVE="0")
+    assert (tree / "build/site/docs/tutorial.html").exists()
 
 
 @pytest.fixture
