@@ -6,12 +6,19 @@ the source, out of which the pages are picked, and what only the site needs, the
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 project = "Volt"
 author = "The Volt authors"
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "plugins/*/README.md", "benchmarks/README.md", "benchmarks/results/*.md", "CHANGELOG.md"]
+include_patterns = [
+    "docs/*.md",
+    "plugins/*/README.md",
+    "benchmarks/README.md",
+    "benchmarks/results/*.md",
+    "CHANGELOG.md",
+]
 # Folders that are not even looked into.
 exclude_patterns = [".*", "build", "csrc", "examples", "newsfragments", "plugins/*/*/**", "tests", "tools", "volt_core"]
 
@@ -26,10 +33,16 @@ html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
 
+
+def named(pattern: str) -> list[str]:
+    """Return the pages of this folder that are called so."""
+    return sorted(page.stem for page in Path(__file__).parent.glob(f"{pattern}.md"))
+
+
 NAVIGATION = {
     "Use": ["install", "tutorial", "concepts", "cli", "security"],
     "Backends and store": [f"/plugins/volt_{name}/README" for name in ("nspawn", "proot", "qemu", "cas")],
-    "Extend": ["hooks", "backend-contract", "store-contract", "source-contract"],
+    "Extend": [*named("writing-*"), "hooks", *named("*-contract")],
     "Know": ["formats", "architecture"],
     "Work on it": ["testing", "/benchmarks/README", "/benchmarks/results/store", "dependencies", "/CHANGELOG"],
 }
