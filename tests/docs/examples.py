@@ -44,7 +44,14 @@ TOKEN = re.compile(
     re.MULTILINE,
 )
 WORDS = re.compile(r"(session( containers| systemd| parse)?|parse|run|file=\S+|setup .+)\Z")
-MODULES = {"volt": "volt_core", "pip": "pip", "pytest": "pytest"}
+PROGRAMS = {
+    "volt": "python -P -m volt_core",
+    "pip": "python -P -m pip",
+    "pytest": "python -P -m pytest",
+    # What installs packages on the machine of whoever runs the tests is only to parse.
+    "apt": "false",
+    "apt-get": "false",
+}
 SECONDS = 300.0
 
 
@@ -198,8 +205,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     (packages,) = python.glob("lib/python*/site-packages")
     seen = "".join(f"import site; site.addsitedir({it!r})\n" for it in site.getsitepackages())
     (packages / "seen.pth").write_text(seen)
-    programs = {name: f"python -P -m {module}" for name, module in MODULES.items()}
-    for name, program in {**programs, **({"sudo": ""} if os.geteuid() == 0 else {})}.items():
+    for name, program in {**PROGRAMS, **({"sudo": ""} if os.geteuid() == 0 else {})}.items():
         (python / "bin" / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         (python / "bin" / name).chmod(0o755)
     own = {"PATH": f"{python}/bin:{os.environ['PATH']}", "HOME": f"{folder}/home", "VOLT_ROOT": f"{folder}/root"}

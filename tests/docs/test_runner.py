@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import textwrap
 from pathlib import Path
 
@@ -173,6 +174,45 @@ def test_a_session_has_an_instance_and_a_python_of_its_own(tmp_path: Path) -> No
     where = Block(PAGE, 1, "console", "$ python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))'\n…\n")
     run(Session(PAGE, blocks=[where]), tmp_path, environment)
     assert (tmp_path / "said.0").read_text().startswith(str(tmp_path))
+
+
+@pytest.mark.packaging
+def test_a_plugin_that_a_session_installs_is_there_for_it_alone(tmp_path: Path) -> None:
+    shown = """\
+        <!-- test: file=volt-mine/pyproject.toml -->
+        ```toml
+        [build-system]
+        requires = ["setuptools>=77"]
+        build-backend = "setuptools.build_meta"
+
+        [project]
+        name = "volt-mine"
+        version = "1.0"
+        dependencies = ["volt-core"]
+
+        [project.entry-points.volt]
+        mine = "volt_mine"
+        ```
+        <!-- test: file=volt-mine/volt_mine.py -->
+        ```python
+        VOLT_API_VERSION = (0, 1)
+        ```
+        ```console
+        $ pip install --quiet --editable volt-mine
+        $ volt plugin list
+        …
+        mine  volt-mine 1.0  ok
+        …
+        ```
+        """
+    run(session(shown), tmp_path, surroundings(tmp_path))
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("volt-mine")
+
+
+def test_a_session_installs_no_packages_on_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"apt install proot"):
+        run(Session(PAGE, blocks=[block("console", "$ apt install proot\n")]), tmp_path, surroundings(tmp_path))
 
 
 @pytest.mark.parametrize(
