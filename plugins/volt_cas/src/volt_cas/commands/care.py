@@ -115,7 +115,11 @@ def gc(
     say(
         f"{verb} {report.objects} objects, {report.variants} variants, "
         f"{report.trees} tree records: {size(report.bytes)}"
-        + (f"; kept {report.kept_young} that are younger than {grace:g} s" if report.kept_young else "")
+        + (
+            f"; kept {report.kept_young} that are younger than {grace:g} s, and what these reach"
+            if report.kept_young
+            else ""
+        )
     )
 
 
