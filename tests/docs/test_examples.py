@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +25,26 @@ SESSIONS = [
 ]
 
 
-@pytest.mark.parametrize("block", [block for it in SESSIONS for block in it.blocks], ids=lambda block: block.where)
+def in_docstrings() -> Iterator[Block]:
+    """Yield the examples at the heads of the public modules for tests, which begin after ``::``."""
+    for path in sorted((ROOT / "volt_core/testing").glob("*.py")):
+        head = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        for body in re.findall(r"::\n\n((?: {4}.*\n?|\n)+)", head):
+            yield Block(path.relative_to(ROOT), 1, "python", textwrap.dedent(body))
+
+
+BLOCKS = [*(block for it in SESSIONS for block in it.blocks), *in_docstrings()]
+
+
+def test_examples_are_found() -> None:
+    assert {block.page.as_posix() for block in BLOCKS} >= {
+        "README.md",
+        "docs/tutorial.md",
+        "volt_core/testing/store_kit.py",
+    }
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)
 def test_a_block_is_what_it_says(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOLT_ROOT", str(tmp_path))
     check(block)
