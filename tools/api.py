@@ -37,6 +37,8 @@ PUBLIC = (
     "volt_core.errors",
     "volt_core.fs",
     "volt_core.hookspecs",
+    "volt_core.images.archive",
+    "volt_core.images.records",
     "volt_core.loglines",
     "volt_core.models.extension",
     "volt_core.models.image",

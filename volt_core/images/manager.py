@@ -106,7 +106,7 @@ class Images:
         source = self.get(text)
         image = msgspec.structs.replace(source, name=str(_tagged(new)))
         ref = self._store().find_ref(records.PREFIX + source.name)
-        self._store().set_ref(records.to_ref(image, dict(ref.meta) if ref else None))
+        self._store().set_ref(records.to_ref(image, ref.meta if ref else {}))
         return image
 
     def delete(self, text: str, *, force: bool = False) -> None:

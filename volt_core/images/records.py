@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -28,16 +29,15 @@ def complete(ref: Ref, result: PutResult, config: ImageConfig, source: str) -> R
     return to_ref(image, ref.meta)
 
 
-def to_ref(image: Image, meta: dict[str, str] | object = None) -> Ref:
-    """Return the ref that holds an image."""
-    extra = dict(meta) if isinstance(meta, dict) else {}
+def to_ref(image: Image, meta: Mapping[str, str] = {}) -> Ref:
+    """Return the ref that holds an image; of `meta` what an image does not have stays."""
     return Ref(
         name=PREFIX + image.name,
         digest=image.digest,
         kind=_KIND,
         updated=image.created,
         meta={
-            **extra,
+            **meta,
             "config": msgspec.json.encode(image.config, order="deterministic").decode(),
             "source": image.source,
             "size": str(image.size),
