@@ -48,6 +48,7 @@ class Job:
         self._invocation = invocation
         self._master: int | None = None
         self._report = b""
+        self._early: list[int] = []
         self._finished = 0
         self._spawned: run.Process[bytes] | None = None
         self._killed = False
@@ -78,8 +79,11 @@ class Job:
         return self.outcome is not None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the payload's first process; nothing happens if it has ended."""
-        if self.pid is not None and not self.ended:
+        """Send a signal to the payload's first process, once it is known; nothing happens if it has ended."""
+        if self.pid is None:
+            # Somebody may answer its first output, which is faster than the report that it runs.
+            self._early.append(number)
+        elif not self.ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, number)
 
@@ -154,6 +158,8 @@ class Job:
         word, _, rest = line.partition(" ")
         if word == "pid":
             self.pid = int(rest)
+            for early in self._early:
+                self.signal(early)
         elif word == "exit":
             self._end(code=int(rest))
         elif word == "signal":
