@@ -59,7 +59,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class PrivateMount(msgspec.Struct, frozen=True, kw_only=True):
     """A mount that only this workload sees; `target` exists and is of the kind of `source`."""
 
-    type: Literal["bind-ro", "tmpfs"]
+    type: Literal["bind", "bind-ro", "tmpfs"]
     target: str
     source: str = ""
 

@@ -44,6 +44,7 @@ def enter_private(mounts: Sequence[PrivateMount]) -> None:
         else:
             source = os.fsencode(mount.source)
             _check(libc.mount(source, target, None, _MS_BIND | _MS_REC, None), mount.source)
+        if mount.type == "bind-ro":
             # Unlike a remount, this keeps the flags that a user namespace may not clear.
             attributes = struct.pack("=4Q", _MOUNT_ATTR_RDONLY, 0, 0, 0)
             _check(
