@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say
+from volt_core.cli.options import some_path
 from volt_core.cli.render import AsJson, Quiet, print_json, print_names, print_table
 from volt_core.cli.session import volt_of
+from volt_core.cli.tables import TOP
 from volt_core.contracts import capabilities_of
 from volt_core.errors import NotFoundError
 from volt_core.names import shown
 from volt_core.plugins.loader import Failure, Loaded
 from volt_core.plugins.probing import probe
+
+_PROVIDED = {
+    "backends": "backend",
+    "stores": "store",
+    "schemes": "images",
+    "sections": "compose",
+    "commands": "commands",
+}
+"""What the list says of a plugin: a field of its summary, and what to call it."""
 
 
 def list_(
@@ -62,15 +75,43 @@ def inspect(
         leave(error.exit_code)
 
 
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What it is called; the distribution is volt-NAME.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", metavar="KIND", help="backend, store, source (of images), section (of compose files) or command."
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Option("--directory", metavar="DIR", help="Where to write it.", parser=some_path)
+    ] = Path("."),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name the files and write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a new plugin: a directory with a distribution that can be installed, tested and used at once."""
+    from volt_core.scaffold import new_plugin
+
+    made = new_plugin(name, kind, directory, volt_of(ctx).plugins, commands=TOP, dry_run=dry_run)
+    if as_json:
+        print_json("new-plugin", made)
+    elif dry_run:
+        print_names(str(made.directory / file) for file in made.files)
+    else:
+        print(made.directory, flush=True)
+        say("Next, where 'volt' is installed:")
+        say(f"  cd {shlex.quote(str(made.directory))}")
+        say("  pip install --editable '.[testing]'")
+        say("  pytest")
+        say(f"  volt plugin inspect {made.name}")
+
+
 def _row(item: Loaded | Failure) -> tuple[str, ...]:
     if isinstance(item, Failure):
         return item.info.name, item.info.origin, "broken", item.reason
     summary = _summary(item)
-    provides = [
-        f"{what} {', '.join(summary[key])}"
-        for key, what in (("backends", "backend"), ("stores", "store"), ("schemes", "images"), ("commands", "commands"))
-        if summary[key]
-    ]
+    provides = [f"{what} {', '.join(summary[key])}" for key, what in _PROVIDED.items() if summary[key]]
     state = "ok" if all(said == "ok" for said in summary["probes"].values()) else "not usable here"
     return item.info.name, item.info.origin, f"{state}, outdated" if item.warnings else state, "; ".join(provides)
 

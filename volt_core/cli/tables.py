@@ -63,6 +63,7 @@ IMAGE: Final = {
 PLUGIN: Final = {
     "list": Entry("volt_core.cli.plugin:list_", "List plugins and what they provide."),
     "inspect": Entry("volt_core.cli.plugin:inspect", "Show a plugin; of a broken one, why."),
+    "new": Entry("volt_core.cli.plugin:new", "Write the distribution of a new plugin."),
 }
 
 CONFIG: Final = {
