@@ -1,4 +1,4 @@
-"""Tar archives for the memory store: ordinary ones, whole in memory."""
+"""Tar archives: ordinary ones, whole in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories and their entries for the memory store: read one, write one."""
+"""Directories and their entries: read one, write one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differences of two lists of entries, for the fakes: by path, with no trick."""
+"""Differences of two lists of entries: by path, with no trick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fake stores share: a tree is one list of entries, and its digest that of the list's encoding."""
+"""What stores of whole trees share: a tree is one list of entries, and its digest that of the list's encoding."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ def shares(refs: Iterable[Ref], tree: Callable[[str], Sequence[Entry]]) -> tuple
 
 
 def check_mode(mode: CheckoutMode) -> None:
-    """Refuse to reflink: the fakes copy, whatever they are asked for."""
+    """Refuse to reflink: stores of whole trees copy, whatever else they are asked for."""
     if mode is CheckoutMode.REFLINK:
         raise StoreError("Cannot reflink: this store only copies", hint="Choose another mode.")
