@@ -1,7 +1,9 @@
 """Conformance of a plugin: its hook implementations fit the specs, and what they return can be used::
 
-class TestPlugin(HookKit):
-    target = "my_plugin.plugin"
+    class TestPlugin(HookKit):
+        target = "my_plugin.plugin"
+
+The target is the module that the entry point names.
 """
 
 from __future__ import annotations
