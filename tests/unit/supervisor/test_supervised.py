@@ -40,6 +40,7 @@ from volt_core.supervisor.model import (
     Watch,
 )
 from volt_core.supervisor.place import OUTCOMES, RECORDS, Place
+from volt_core.testing.command import wait_for
 from volt_core.testing.workbench import Pipes
 
 
@@ -322,13 +323,13 @@ def test_a_supervisor_that_fails_says_where_to_look(workload: Workload) -> None:
     (workload.folder / "supervisor.err").write_text("Traceback")
     pid = workload.supervised.status().pid
     assert pid is not None
+    # Until then it is setpriv, which has yet to ask for the parent-death signal.
+    wait_for(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     os.kill(workload.supervisor(), signal.SIGKILL)
-    while workload.supervised.status().status is Status.RUNNING:
-        time.sleep(0.01)
+    wait_for(lambda: workload.supervised.status().status is not Status.RUNNING)
     assert "supervisor.err" in workload.supervised.status().note
-    # Its own child went with it: the parent-death signal.
-    while processes.find_stat(pid) is not None:
-        time.sleep(0.01)
+    # Its own child went with it.
+    wait_for(lambda: processes.find_stat(pid) is None)
     assert isinstance(workload.supervised.wait(1), Outcome)
 
 
