@@ -11,7 +11,7 @@ Command = Sequence[str]
 
 
 class ShellPayload:
-    """Commands for an image with a POSIX ``sh``, ``cat``, ``pwd``, ``sleep`` and a file ``/etc/passwd``."""
+    """Commands for an image with a POSIX shell and its usual tools, a file ``/etc/passwd``, a directory ``/home``."""
 
     tells_signals: ClassVar[bool] = True
     """Whether an outcome can say which signal ended it; a virtual machine's cannot."""

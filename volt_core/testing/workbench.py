@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -155,26 +155,31 @@ class Pipes:
         self.streams = Streams(stdin=in_read, stdout=out_write, stderr=err_write, events=events_read)
         self._handed_out = [in_read, out_write, err_write, events_read]
         self._kept = [out_read, err_read, self._events]
-        self._pool = ThreadPoolExecutor(3)
         self._heard = threading.Event()
+        self._moving: list[Future[Any]] = []
         if reads:
-            self._output = self._pool.submit(_read_all, out_read, self._heard)
+            self._output = _in_thread(lambda: _read_all(out_read, self._heard))
+            self._moving.append(self._output)
         else:
             self._kept.remove(out_read)
             os.close(out_read)
-        self._error = self._pool.submit(_read_all, err_read, threading.Event())
+        self._error = _in_thread(lambda: _read_all(err_read, threading.Event()))
+        self._moving.append(self._error)
         if stdin is None:
             self._kept.append(in_write)
         else:
-            self._pool.submit(_write_all, in_write, stdin)
+            self._moving.append(_in_thread(lambda: _write_all(in_write, stdin)))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._close(self._handed_out)
-        self._pool.shutdown()
-        self._close(self._kept)
+        if error is None:
+            for moving in self._moving:
+                moving.result(60)
+            self._close(self._kept)
+        # Else what has failed may run on with our streams, and our threads with it.
 
     def send(self, number: int) -> None:
         """Tell the backend of a signal, as :func:`signal.set_wakeup_fd` would."""
