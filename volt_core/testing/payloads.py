@@ -84,8 +84,8 @@ class ShellPayload:
         return self._script(f"({child}) & exec sleep 1000", path)
 
     def forks(self, count: int) -> Command:
-        """Start children and print how many there are, the number of all that could be started last."""
-        fork = 'sleep 1000 & n=$((n + 1)); echo "$n"'
+        """Start children of a few seconds and count them, the number of all that could be started last."""
+        fork = 'sleep 3 & n=$((n + 1)); echo "$n"'
         return self._script(f"n=0; while [ $n -lt {count} ]; do {fork}; done 2> /dev/null")
 
     def takes_memory(self, size: int) -> Command:
