@@ -111,6 +111,26 @@ def first_child(parent: int) -> int | None:
     return int(text.split()[0]) if text else None
 
 
+def find_inside(number: int, ancestor: int) -> int | None:
+    """Return the host's number of the process below `ancestor` that calls itself `number`; None if it is gone.
+
+    One in a pid namespace of its own gives other numbers to itself and what is below it.
+    """
+    parent = number
+    while (stat := find_stat(parent)) is not None and parent != ancestor:
+        parent = stat.parent
+    if parent == ancestor:
+        return number
+    for below in descendants(ancestor):
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{below.pid}/status").read_text(encoding="utf-8", errors="replace")
+            _, _, numbers = status.partition("\nNSpid:")
+            numbers, _, _ = numbers.partition("\n")
+            if numbers.split()[1:] and int(numbers.split()[-1]) == number:
+                return below.pid
+    return None
+
+
 def leftovers(workload_id: str) -> list[Stat]:
     """Return the live processes that carry the workload's marker in their first environment.
 

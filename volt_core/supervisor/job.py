@@ -11,7 +11,7 @@ import termios
 import time
 from collections.abc import Sequence
 
-from volt_core import native, run
+from volt_core import native, processes, run
 from volt_core.errors import BackendUnavailable
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, VOLT_FAILED, Outcome
 from volt_core.supervisor.log import LogWriter
@@ -157,7 +157,8 @@ class Job:
         """Take in one line. Raises ValueError for what is no report."""
         word, _, rest = line.partition(" ")
         if word == "pid":
-            self.pid = int(rest)
+            # Where it has ended at once, signals go to whoever still tells of it.
+            self.pid = processes.find_inside(int(rest), self.spawned_pid or 0) or self.spawned_pid
             for early in self._early:
                 self.signal(early)
         elif word == "exit":

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from volt_core import processes
+from volt_core import native, processes
 from volt_core.contracts import Streams
 from volt_core.errors import BackendError, TimedOut, WrongState
 from volt_core.models.outcome import Outcome
@@ -113,6 +113,30 @@ def test_a_damaged_outcome_is_one_that_is_lost(workload: Workload, damage: bytes
 def test_the_signal(workload: Workload) -> None:
     workload.start("sh", "-c", "kill -USR1 $$; sleep 60")
     assert workload.supervised.wait(20).signal == signal.SIGUSR1
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_native
+def test_a_payload_in_a_pid_namespace_has_its_number_of_the_host(workload: Workload) -> None:
+    init = str(native.program("init"))
+    workload.start("unshare", "--pid", "--fork", init, "--status-fd", STATUS_FD, "--", "sleep", "1000")
+    pid = workload.supervised.status().pid
+    assert pid is not None
+    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\0" + b"1000\0"
+    assert Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split()[1] == "2"
+    workload.supervised.send_signal(signal.SIGUSR1)
+    assert workload.supervised.wait(20).signal == signal.SIGUSR1
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_native
+def test_one_that_has_ended_at_once_there_is_not_taken_for_a_process_of_the_host(workload: Workload) -> None:
+    init = str(native.program("init"))
+    for code in range(5):
+        workload.start("unshare", "--pid", "--fork", init, "--status-fd", STATUS_FD, "--", "sh", "-c", f"exit {code}")
+        assert workload.supervised.wait(20).code == code
+        payload = RECORDS.read(workload.folder / "supervisor.json").payload_pid
+        assert payload != 2
 
 
 def test_stop_is_quick_when_it_ignores_the_signal(workload: Workload) -> None:
