@@ -92,7 +92,7 @@ static int read_filters(pid_t pid, struct confinement *c) {
 }
 
 int read_confinement(pid_t pid, struct confinement *ret) {
-        uint64_t no_new_privileges, mode;
+        uint64_t no_new_privileges, mode, permitted;
         char status[8192];
         int r;
 
@@ -103,12 +103,17 @@ int read_confinement(pid_t pid, struct confinement *ret) {
         if (r >= 0)
                 r = parse_field(status, "CapInh:", 16, &ret->inheritable);
         if (r >= 0)
+                r = parse_field(status, "CapPrm:", 16, &permitted);
+        if (r >= 0)
                 r = parse_field(status, "NoNewPrivs:", 10, &no_new_privileges);
         if (r >= 0)
                 r = parse_field(status, "Seccomp:", 10, &mode);
         if (r < 0)
                 return r;
         ret->no_new_privileges = no_new_privileges != 0;
+        /* It can gain nothing then, whatever the bounding set says. */
+        if (ret->no_new_privileges)
+                ret->bounding &= permitted;
         if (mode == SECCOMP_MODE_STRICT)
                 return -EOPNOTSUPP;
         return mode == SECCOMP_MODE_FILTER ? read_filters(pid, ret) : 0;

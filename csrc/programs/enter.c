@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs one more command in a container that systemd-nspawn runs:
+ * Runs one more command in a container:
  *
- *     enter --leader PID --started TICKS --status-fd N --cgroup FD [--env-fd N] [--caller-fd N]
- *           [--user UID:GID[:GID,...]] [--workdir DIR] [--tty ROWSxCOLUMNS] -- CMD ARGS...
+ *     enter --leader PID --started TICKS --status-fd N [--cgroup FD] [--env-fd N] [--caller-fd N]
+ *           [--user UID:GID[:GID,...]] [--workdir DIR] [--tty ROWSxCOLUMNS | [--setsid-tty] --own-streams] -- CMD ARGS...
  *
  * PID is the container's first process as the host numbers it, TICKS its start time (field 22 of /proc/PID/stat), so that
  * a number that meanwhile stands for another process is refused. The command gets the namespaces of PID and its
  * confinement (confinement.h): nsenter would give it all that root has. --cgroup is the cgroup.procs of the cgroup to run
- * in, --env-fd holds the environment, NAME=VALUE each ended by a null byte, --caller-fd leads to the caller (session.h).
- * The standard streams are to be Volt's own, pipes or with --tty a socket: an ordinary user in the container becomes the
- * owner of the pipes. What is reported to --status-fd is in command.h.
+ * in, --env-fd holds the environment, NAME=VALUE each ended by a null byte, instead of our own. What is reported to
+ * --status-fd is in command.h.
+ *
+ * --caller-fd leads to the caller (session.h). The standard streams are Volt's own, pipes or with --tty a socket: an
+ * ordinary user in the container becomes the owner of the pipes. With --own-streams they are the command's and stay as they
+ * are; --setsid-tty makes what stands at standard input its controlling terminal.
+ *
+ * Whoever is not root enters what he made: a user namespace of his own, in which he stays who he is.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +42,7 @@ struct options {
         pid_t leader;
         unsigned long long started;
         int report_fd, cgroup_fd, env_fd, caller_fd;
-        bool tty;
+        bool tty, own_streams;
         unsigned short rows, columns;
         struct command command;
 };
@@ -49,8 +56,10 @@ static struct confinement confinement;
 
 static int usage(const char *problem) {
         fprintf(stderr, "enter: %s\n"
-                "usage: enter --leader PID --started TICKS --status-fd N --cgroup FD [--env-fd N] [--caller-fd N]\n"
-                "             [--user UID:GID[:GID,...]] [--workdir DIR] [--tty ROWSxCOLUMNS] -- CMD ARGS...\n", problem);
+                "usage: enter --leader PID --started TICKS --status-fd N [--cgroup FD] [--env-fd N] [--caller-fd N]\n"
+                "             [--user UID:GID[:GID,...]] [--workdir DIR] [--tty ROWSxCOLUMNS | [--setsid-tty] --own-streams]\n"
+                "             -- CMD ARGS...\n",
+                problem);
         return EXIT_INTERNAL;
 }
 
@@ -63,7 +72,11 @@ static int parse_options(char **args, struct options *o) {
         for (; *args && strcmp(*args, "--") != 0; args++) {
                 if (!args[1])
                         return usage("missing value");
-                if (strcmp(*args, "--leader") == 0)
+                if (strcmp(*args, "--setsid-tty") == 0)
+                        o->command.terminal = true;
+                else if (strcmp(*args, "--own-streams") == 0)
+                        o->own_streams = true;
+                else if (strcmp(*args, "--leader") == 0)
                         o->leader = atoi(*++args);
                 else if (strcmp(*args, "--started") == 0)
                         o->started = strtoull(*++args, NULL, 10);
@@ -87,8 +100,8 @@ static int parse_options(char **args, struct options *o) {
                 } else
                         return usage("unknown option");
         }
-        if (o->leader <= 0 || o->report_fd < 0 || o->cgroup_fd < 0)
-                return usage("--leader, --status-fd and --cgroup are needed");
+        if (o->leader <= 0 || o->report_fd < 0)
+                return usage("--leader and --status-fd are needed");
         if (!args[0] || !args[1])
                 return usage("no command after --");
         o->command.argv = args + 1;
@@ -141,16 +154,47 @@ static int open_namespaces(pid_t pid, int *ret_fds) {
         return 0;
 }
 
+static bool is_same(int fd, const char *path) {
+        struct stat one, other;
+
+        return fstat(fd, &one) == 0 && stat(path, &other) == 0 && one.st_ino == other.st_ino && one.st_dev == other.st_dev;
+}
+
+/* Only in the user namespace that the others belong to has an ordinary user the right to join them. The container may be
+ * in one below it: bwrap makes a second one for a user other than root. */
+static int join_owner(int mount_namespace_fd) {
+        _cleanup_close_ int owner_fd = -1;
+
+        if (mount_namespace_fd < 0)
+                return 0;
+        owner_fd = ioctl(mount_namespace_fd, NS_GET_USERNS);
+        if (owner_fd < 0)
+                return -errno;
+        return !is_same(owner_fd, "/proc/self/ns/user") && setns(owner_fd, CLONE_NEWUSER) < 0 ? -errno : 0;
+}
+
 static int join(const int *fds, int root_fd) {
+        bool is_root = geteuid() == 0;
+        int user_fd = fds[N_NAMESPACES - 1], r;
+
+        if (!is_root) {
+                r = join_owner(fds[N_NAMESPACES - 2]);
+                if (r < 0)
+                        return r;
+                if (user_fd >= 0 && is_same(user_fd, "/proc/self/ns/user"))
+                        user_fd = -1;
+        }
         for (size_t i = 0; i < N_NAMESPACES - 1; i++)
                 if (fds[i] >= 0 && setns(fds[i], 0) < 0)
                         return -errno;
         if (fchdir(root_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
                 return -errno;
-        if (fds[N_NAMESPACES - 1] < 0)
+        if (user_fd < 0)
                 return 0;
-        if (setns(fds[N_NAMESPACES - 1], 0) < 0)
+        if (setns(user_fd, 0) < 0)
                 return -errno;
+        if (!is_root)
+                return 0;
         /* Root of the host is nobody here: become root of the container. */
         return setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ? -errno : 0;
 }
@@ -189,7 +233,8 @@ static void give_streams_away(const struct identity *identity) {
 static int give_streams(struct options *o) {
         if (o->tty)
                 return give_terminal(&session, &o->command, o->rows, o->columns, -1);
-        give_streams_away(&o->command.identity);
+        if (!o->own_streams)
+                give_streams_away(&o->command.identity);
         return 0;
 }
 
@@ -216,7 +261,7 @@ static int open_container(const struct options *o, int *ret_namespace_fds, int *
         if (*ret_root_fd < 0)
                 return -errno;
         *ret_what = "cannot join the container's cgroup";
-        return write(o->cgroup_fd, "0", 1) < 0 ? -errno : 0;
+        return o->cgroup_fd >= 0 && write(o->cgroup_fd, "0", 1) < 0 ? -errno : 0;
 }
 
 static int prepare(struct options *o) {

@@ -2,11 +2,13 @@
  *
  * Executes a command with less than it could have, for enter to find:
  *
- *     confined [filters] [no-new-privs] [drop=CAPABILITY]... -- CMD ARGS...
+ *     confined [filters] [no-new-privs] [drop=CAPABILITY]... [permit-none] -- CMD ARGS...
  *
- * `filters` are two: the first denies mkdir, the second that there be a third.
+ * `filters` are two: the first denies mkdir, the second that there be a third. `permit-none` leaves the bounding set as it
+ * is, as bwrap does when root starts it.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -54,6 +56,13 @@ static int set_filters(void) {
         return 0;
 }
 
+static int permit_none(void) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = {};
+
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
 int main(int argc, char **argv) {
         (void) argc;
         for (argv++; *argv && strcmp(*argv, "--") != 0; argv++) {
@@ -63,6 +72,9 @@ int main(int argc, char **argv) {
                 } else if (strcmp(*argv, "no-new-privs") == 0) {
                         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                                 return fail("no-new-privs");
+                } else if (strcmp(*argv, "permit-none") == 0) {
+                        if (permit_none() < 0)
+                                return fail("permit-none");
                 } else if (strncmp(*argv, "drop=", 5) != 0 || prctl(PR_CAPBSET_DROP, atoi(*argv + 5)) < 0)
                         return fail(*argv);
         }

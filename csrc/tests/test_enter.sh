@@ -132,10 +132,11 @@ verdict 'another user' "$out" '1234
 enter --user 1234:1234 -- true
 verdict 'a file keeps its owner' "$(stat -c %u "$work/out")" 0
 enter_with_pipe() {
-        "$ENTER" --leader "$leader" --started "$ticks" --status-fd 8 --cgroup 9 --user 1234:1234 -- "$@" \
+        "$ENTER" --leader "$leader" --started "$ticks" --status-fd 8 --cgroup 9 --user 1234:1234 "$@" \
                 8>"$work/status" 9>"${cgroup:-$work}/cgroup.procs"
 }
-verdict 'a pipe becomes the user'"'"'s' "$(enter_with_pipe /bin/sh -c 'echo here >/dev/stdout' | cat)" here
+verdict 'a pipe becomes the user'"'"'s' "$(enter_with_pipe -- /bin/sh -c 'echo here >/dev/stdout' | cat)" here
+verdict 'or stays as it is' "$(enter_with_pipe --own-streams -- stat -Lc %u /dev/fd/1 | cat)" 0
 enter --tty 30x100 -- sh -c 'test -t 0 && test -t 2 && : </dev/tty && [ "$(stty size)" = "30 100" ]'
 verdict 'a terminal' "$code" 0
 if [ -n "$cgroup" ]; then
@@ -147,6 +148,10 @@ verdict 'the first process runs on' "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$
 same_confinement 'capabilities of root'
 container --mount -- no-new-privs
 same_confinement 'no new privileges'
+container --mount -- no-new-privs permit-none
+enter -- cat /proc/self/status
+verdict 'what it could not gain it is not given' "$(echo "$out" | grep -E '^(CapPrm|CapEff):' | tr '\t\n' '  ')" \
+        'CapPrm: 0000000000000000 CapEff: 0000000000000000 '
 container --mount -- filters
 same_confinement 'filters'
 enter -- sh -c 'mkdir /mnt/here/made 2>&1'
@@ -170,6 +175,33 @@ verdict 'root in a user namespace' "$out" '0
 0
 0:0'
 same_confinement 'a user namespace'
+
+# As bwrap does it: the user that the command has is in a user namespace below the one that all else belongs to.
+as_user="setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --"
+# shellcheck disable=SC2086
+cp "$ENTER" "$work/enter"
+if $as_user unshare --user true 2>/dev/null; then
+        remove_container
+        rm -f "$work/ready"
+        $as_user unshare --user --map-root-user --mount --pid --fork --mount-proc --uts sh -c '
+                mount -t tmpfs tmpfs /mnt && mkdir /mnt/here && hostname inside
+                exec unshare --user --map-user=7 --map-group=8 sh -c "echo >\"\$0/ready\"; exec sleep 1000" "$0"
+        ' "$work" 2>"$work/container" &
+        container=$!
+        while [ ! -s "$work/ready" ]; do
+                check_container
+        done
+        leader=$(tr -d ' ' <"/proc/$container/task/$container/children")
+        ticks=$(started "$leader")
+        $as_user "$work/enter" --leader "$leader" --started "$ticks" --status-fd 8 --own-streams \
+                --workdir /mnt/here -- sh -c 'id -u; id -g; hostname; pwd; exit 7' 8>"$work/status" >"$work/out" 2>"$work/err" </dev/null
+        verdict 'an ordinary user enters what he made' "$? $(cat "$work/out")" '7 7
+8
+inside
+/mnt/here'
+else
+        echo "# an ordinary user can have no user namespace here"
+fi
 
 ticks=$((ticks + 1))
 enter -- true
