@@ -59,9 +59,13 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class PrivateMount(msgspec.Struct, frozen=True, kw_only=True):
     """A mount that only this workload sees; `target` exists and is of the kind of `source`."""
 
-    type: Literal["bind", "bind-ro", "tmpfs"]
+    type: Literal["bind", "bind-ro", "tmpfs", "overlay"]
     target: str
     source: str = ""
+    """Of an overlay the lower directory, which stays as it is."""
+    upper: str = ""
+    """Of an overlay the directory that takes what is written; on the same file system as `work`."""
+    work: str = ""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ def enter_private(mounts: Sequence[PrivateMount]) -> None:
     _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "/")
     for mount in mounts:
         target = os.fsencode(mount.target)
-        if mount.type == "tmpfs":
+        if mount.type == "overlay":
+            _check(libc.mount(b"overlay", target, b"overlay", 0, _overlay_options(mount)), mount.target)
+        elif mount.type == "tmpfs":
             _check(libc.mount(b"tmpfs", target, b"tmpfs", _MS_NOSUID | _MS_NODEV, _TMPFS_OPTIONS), mount.target)
         else:
             source = os.fsencode(mount.source)
@@ -51,6 +54,17 @@ def enter_private(mounts: Sequence[PrivateMount]) -> None:
                 libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, target, _AT_RECURSIVE, attributes, len(attributes)),
                 mount.target,
             )
+
+
+def _overlay_options(mount: PrivateMount) -> bytes:
+    places = {"lowerdir": mount.source, "upperdir": mount.upper, "workdir": mount.work}
+    options = [f"{name}={_escaped(path)}" for name, path in places.items()]
+    # What is removed or opaque is noted in xattrs, of which only root can have trusted ones.
+    return os.fsencode(",".join([*options, *(["userxattr"] if os.geteuid() != 0 else [])]))
+
+
+def _escaped(path: str) -> str:
+    return re.sub(r"[\\:,]", r"\\\g<0>", path)
 
 
 def _enter_namespace(libc: ctypes.CDLL) -> None:
