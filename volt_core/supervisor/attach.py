@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from volt_core.contracts.backend import Streams
@@ -19,6 +19,17 @@ _FORWARDED: Final = frozenset(
 )
 _READ_SIZE = 64 * 1024
 _END_OF_FILE = b"\x04"
+
+
+@contextlib.contextmanager
+def stream_fds(streams: Streams) -> Iterator[tuple[tuple[int, ...], socket.socket | None]]:
+    """Yield the descriptors to pass on, and with a tty our end of the socket to it."""
+    if not streams.tty:
+        yield (streams.stdin, streams.stdout, streams.stderr), None
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield (theirs.fileno(),), ours
 
 
 class Conversation:

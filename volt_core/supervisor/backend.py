@@ -34,7 +34,7 @@ from volt_core.contracts import (
     Streams,
 )
 from volt_core.contracts.backend import FACETS
-from volt_core.errors import CapabilityMissing, InvalidSpec
+from volt_core.errors import BackendUnavailable, CapabilityMissing, InvalidSpec
 from volt_core.images.users import find_identity
 from volt_core.models.image import DEFAULT_PATH
 from volt_core.models.outcome import Outcome
@@ -44,8 +44,9 @@ from volt_core.processes import MARKER
 from volt_core.supervisor.client import Supervised
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import STATUS_FD, Launch, PrivateMount, Process
+from volt_core.supervisor.netfiles import write_network_files
 
-__all__ = ["SupervisedBackend", "Task", "Process", "PrivateMount", "find_init"]
+__all__ = ["SupervisedBackend", "Task", "Process", "PrivateMount", "find_init", "write_network_files"]
 
 _INSTEAD = "'volt plugin list' shows what the backends can do; choose another with --backend."
 _TERM = "xterm"
@@ -114,7 +115,8 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
     def build_exec(self, workload: Workload, task: Task) -> Process:
         """Return the process that runs `task` beside the payload of a running container.
 
-        The default is another one like the payload's, for containers that are no more than their files.
+        The default is another one like the payload's, for containers that are no more than their files; those with
+        namespaces return :meth:`enter`.
         """
         return self.build_process(workload, task)
 
@@ -144,7 +146,7 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
         self.store.checkout(self.spec(workload).root, self.root(workload), mode=CheckoutMode.AUTO)
 
     def root(self, workload: Workload) -> Path:
-        """Return the directory that has the image's files, among them those that name its users."""
+        """Return a directory with the image's files, among them those that name its users: what runs, if one can."""
         return self.folder(workload) / _ROOT
 
     def prepare(self, workload: Workload) -> Sequence[PrivateMount]:
@@ -170,6 +172,40 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
     def hostname(self, workload: Workload) -> str:
         """Return the name that the container has for itself."""
         return self.spec(workload).hostname or workload.name
+
+    def running_root(self, workload: Workload) -> Path | None:
+        """Return the root as the payload sees it, with which it goes; None if it does not run. Not to be trusted."""
+        pid = self.status(workload).pid
+        return None if pid is None else Path(f"/proc/{pid}/root")
+
+    def enter(self, workload: Workload, task: Task) -> Process:
+        """Return the process that runs `task` in the namespaces of the payload and as confined as it began.
+
+        The payload must have been started by ``init`` (:meth:`Task.under_init`). Without root only the user that the
+        payload has is known in its user namespace. Raises :class:`WrongState` if it does not run, and
+        :class:`BackendUnavailable` where volt-core was installed without a C compiler.
+        """
+        program = native.program("enter")
+        if program is None:
+            raise BackendUnavailable(
+                f"Cannot exec in '{workload.name}': Volt's helper 'enter' is missing",
+                hint="Install a C compiler, then install volt-core again.",
+            )
+        init = self._supervised(workload).find_init()
+        argv = [str(program), "--leader", str(init.pid), "--started", str(init.start), "--status-fd", STATUS_FD]
+        argv += ["--own-streams", "--workdir", task.working_dir]
+        if task.tty:
+            argv.append("--setsid-tty")
+        if os.geteuid() == 0:
+            argv += ["--user", f"{task.uid}:{task.gid}"]
+        else:
+            own = find_identity(self.root(workload), self.spec(workload).user)
+            if (task.uid, task.gid) != (own.uid, own.gid):
+                raise CapabilityMissing(
+                    f"Cannot exec in '{workload.name}' as another user: without root a container has one",
+                    hint=f"Leave out the user: it is {own.uid}:{own.gid}.",
+                )
+        return task.process([*argv, "--", *task.command], task.env)
 
     # The contract
 
@@ -200,8 +236,15 @@ class SupervisedBackend(Backend, Exec, Attach, Stats):
         working_dir: str = "",
         user: str = "",
     ) -> Outcome:
-        task = self._task(workload, command, streams, env=env, working_dir=working_dir, user=user)
-        return self._supervised(workload).exec(self.build_exec(workload, task), streams)
+        supervised = self._supervised(workload)
+        try:
+            task = self._task(workload, command, streams, env=env, working_dir=working_dir, user=user)
+            process = self.build_exec(workload, task)
+        except OSError:
+            # The root of a payload goes with it: it may have ended a moment ago.
+            supervised.find_init()
+            raise
+        return supervised.exec(process, streams)
 
     def stop(self, workload: Workload, timeout: float) -> None:
         self._supervised(workload).stop(parse_signal(self.spec(workload).stop_signal), timeout)

@@ -6,10 +6,9 @@ import contextlib
 import functools
 import os
 import signal as signals
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from volt_core.errors import BackendError, StateCorrupt, StateError, TimedOut, V
 from volt_core.models.outcome import VOLT_FAILED, Outcome
 from volt_core.models.workload import Status, WorkloadStatus
 from volt_core.supervisor import control
-from volt_core.supervisor.attach import Conversation
+from volt_core.supervisor.attach import Conversation, stream_fds
 from volt_core.supervisor.logreader import read_log
 from volt_core.supervisor.model import (
     CRASH_FILE,
@@ -91,7 +90,7 @@ class Supervised:
         Calls `started` once, when it runs or turned out not to.
         """
         began = time.time_ns()
-        with _stream_fds(streams) as (fds, terminal):
+        with stream_fds(streams) as (fds, terminal):
             try:
                 connection = self._launch(launch, fds)
             except BaseException:
@@ -113,10 +112,8 @@ class Supervised:
         """Run one more process under the same supervisor with the caller's streams, and wait for it."""
         connection = self._find() if self.status().status.active else None
         if connection is None:
-            raise WrongState(
-                f"Cannot exec in '{self._name}': it is not running", hint=f"Start it: volt start {self._name}"
-            )
-        with contextlib.closing(connection), _stream_fds(streams) as (fds, terminal):
+            raise self._is_not_running("exec in")
+        with contextlib.closing(connection), stream_fds(streams) as (fds, terminal):
             try:
                 _send_described(connection, Exec(), process, fds)
             except ConnectionError:
@@ -163,6 +160,17 @@ class Supervised:
         if record is None and not self._is_abandoned():
             return WorkloadStatus(status=Status.CREATED)
         return _failed(_lost(record, self._lost_reason()))
+
+    def find_init(self) -> processes.Stat:
+        """Return the process that started the payload and looks after it. Raises :class:`WrongState`."""
+        record = self._find_record() if self.status().status.active else None
+        payload = processes.find_stat(record.payload_pid) if record else None
+        init = processes.find_stat(payload.parent) if payload else None
+        # Looked at once more: its parent's number meant init all the while. And never is it ourselves, out on the host.
+        still = record is not None and processes.is_same_process(record.payload_pid, record.payload_start)
+        if record is None or init is None or not still or init.pid == record.pid:
+            raise self._is_not_running("exec in")
+        return init
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the payload's first process. Raises :class:`WrongState` if it is not running."""
@@ -292,6 +300,9 @@ class Supervised:
     def _is_running(self) -> WrongState:
         return WrongState(f"Cannot start '{self._name}': it is running", hint=f"Stop it first: volt stop {self._name}")
 
+    def _is_not_running(self, act: str) -> WrongState:
+        return WrongState(f"Cannot {act} '{self._name}': it is not running", hint=f"Start it: volt start {self._name}")
+
     def _start_error(self, launch: Launch, failed: Failed, began: int) -> VoltError:
         if failed.busy:
             return self._is_running()
@@ -385,14 +396,3 @@ def _send_described(
         connection.send(request, (memfd, *fds))
     finally:
         os.close(memfd)
-
-
-@contextlib.contextmanager
-def _stream_fds(streams: Streams) -> Iterator[tuple[tuple[int, ...], socket.socket | None]]:
-    """Yield the descriptors to pass on, and with a tty our end of the socket to it."""
-    if not streams.tty:
-        yield (streams.stdin, streams.stdout, streams.stderr), None
-        return
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield (theirs.fileno(),), ours

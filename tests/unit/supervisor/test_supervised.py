@@ -139,6 +139,12 @@ def test_one_that_has_ended_at_once_there_is_not_taken_for_a_process_of_the_host
         assert payload != 2
 
 
+def test_what_runs_without_init_is_not_entered_by_way_of_the_supervisor(workload: Workload) -> None:
+    workload.start("sleep", "1000")
+    with pytest.raises(WrongState):
+        workload.supervised.find_init()
+
+
 def test_stop_is_quick_when_it_ignores_the_signal(workload: Workload) -> None:
     workload.start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
     while workload.log() != [b"ready"]:

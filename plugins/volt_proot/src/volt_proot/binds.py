@@ -10,11 +10,10 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from volt_core import fs
 from volt_core.errors import InvalidSpec
 from volt_core.models.mount import Mount
 from volt_core.models.workload import ContainerSpec
-from volt_core.supervisor.model import PrivateMount
+from volt_core.supervisor.backend import PrivateMount, write_network_files
 from volt_proot.argv import Bind
 
 ROOT: Final = "rootfs"
@@ -22,7 +21,6 @@ TEMPORARY: Final = "tmp"
 """Where proot keeps files of its own."""
 _SYSTEM: Final = ("/dev", "/proc", "/sys")
 _NETWORK_FILES: Final = ("resolv.conf", "hosts", "hostname")
-_HOSTS: Final = "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
 _WRITABLE: Final = ("/tmp", "/run", "/var/tmp")  # noqa: S108  -- paths of the container, not ours
 """Stay writable, empty and in memory, when the root is read-only."""
 
@@ -62,23 +60,15 @@ def prepare_layout(folder: Path, spec: ContainerSpec, hostname: str) -> None:
     """
     for mount in spec.mounts:
         _check_source(mount)
-    for parent in ("etc", "places", TEMPORARY):
+    for parent in ("places", TEMPORARY):
         (folder / parent).mkdir(exist_ok=True)
-    for name, content in _network_files(hostname).items():
-        _replace(folder / "etc" / name, content)
+    write_network_files(folder, hostname)
     if spec.read_only:
         for number in range(len(_WRITABLE)):
             _place(folder, "tmp", number).mkdir(exist_ok=True)
     for number, mount in enumerate(spec.mounts):
         if mount.read_only:
             _make_place(_place(folder, "mount", number), is_directory=os.path.isdir(mount.source))
-
-
-def _replace(path: Path, content: str) -> None:
-    """Make the file anew: a container may have put a link to the host, or a directory, in its place."""
-    if path.is_dir() and not path.is_symlink():
-        fs.remove_tree(path)
-    fs.write_atomic(path, content.encode("utf-8", "surrogateescape"), durable=False)
 
 
 def _place(folder: Path, kind: str, number: int) -> Path:
@@ -100,19 +90,3 @@ def _check_source(mount: Mount) -> None:
         raise InvalidSpec(f"Mount source '{mount.source}' does not exist", hint="Create it, or correct the path.")
     if ":" in mount.target or mount.target.endswith("!"):
         raise InvalidSpec(f"proot cannot mount at '{mount.target}'", hint="Choose a target without ':' and '!'.")
-
-
-def _network_files(hostname: str) -> dict[str, str]:
-    """Return copies of the host's files, whose network the container shares: writing to them changes no host."""
-    return {
-        "resolv.conf": _read("/etc/resolv.conf"),
-        "hosts": f"{_read('/etc/hosts') or _HOSTS}127.0.1.1\t{hostname}\n",
-        "hostname": f"{hostname}\n",
-    }
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return ""
