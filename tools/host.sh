@@ -19,6 +19,7 @@ packages_of() {
             acl:setfacl
             attr:setfattr
             borgbackup:borg
+            bubblewrap:bwrap
             busybox-static:busybox
             casync:casync
             clang:clang

@@ -117,6 +117,10 @@ def _proot() -> str | None:
     return _fails(["proot", "-r", "/", "true"])
 
 
+def _bwrap() -> str | None:
+    return _fails(["bwrap", "--unshare-pid", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"])
+
+
 def _loop_mount() -> str | None:
     if (reason := _root()) is not None:
         return reason
@@ -222,6 +226,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "systemd": _systemd,
     "kvm": _kvm,
     "proot": _proot,
+    "bwrap": _bwrap,
     "loop_mount": _loop_mount,
     "xfs_reflink": _xfs_reflink,
     "user_namespaces": _user_namespaces,
