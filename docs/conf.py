@@ -15,12 +15,23 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/*.md",
     "plugins/*/README.md",
+    "examples/*/README.md",
     "benchmarks/README.md",
     "benchmarks/results/*.md",
     "CHANGELOG.md",
 ]
 # Folders that are not even looked into.
-exclude_patterns = [".*", "build", "csrc", "examples", "newsfragments", "plugins/*/*/**", "tests", "tools", "volt_core"]
+exclude_patterns = [
+    ".*",
+    "build",
+    "csrc",
+    "examples/*/*/**",
+    "newsfragments",
+    "plugins/*/*/**",
+    "tests",
+    "tools",
+    "volt_core",
+]
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
@@ -42,7 +53,7 @@ def named(pattern: str) -> list[str]:
 NAVIGATION = {
     "Use": ["install", "tutorial", "concepts", "cli", "security"],
     "Backends and store": [f"/plugins/volt_{name}/README" for name in ("nspawn", "proot", "qemu", "cas")],
-    "Extend": [*named("writing-*"), "hooks", *named("*-contract")],
+    "Extend": [*named("writing-*"), "hooks", *named("*-contract"), "/examples/volt_bwrap/README"],
     "Know": ["formats", "architecture"],
     "Work on it": ["testing", "/benchmarks/README", "/benchmarks/results/store", "dependencies", "/CHANGELOG"],
 }

@@ -88,7 +88,7 @@ def test_a_fault_in_a_page_fails_the_build(tmp_path: Path, page: str, text: str,
     tree.mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tree)
     for folder in filter(Path.is_dir, ROOT.iterdir()):
-        if folder.name in ("docs", "benchmarks", "plugins"):
+        if folder.name in ("docs", "benchmarks", "plugins", "examples"):
             shutil.copytree(folder, tree / folder.name)
         else:
             (tree / folder.name).symlink_to(folder)
