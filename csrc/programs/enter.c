@@ -220,21 +220,11 @@ static int take_environment(int fd) {
         return 0;
 }
 
-/* Or an ordinary user could not open them as /dev/stdout. */
-static void give_streams_away(const struct identity *identity) {
-        for (int fd = STDIN_FILENO; identity->set && fd <= STDERR_FILENO; fd++) {
-                struct stat st;
-
-                if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-                        (void) !fchown(fd, identity->uid, identity->gid);
-        }
-}
-
 static int give_streams(struct options *o) {
         if (o->tty)
                 return give_terminal(&session, &o->command, o->rows, o->columns, -1);
-        if (!o->own_streams)
-                give_streams_away(&o->command.identity);
+        for (int fd = STDIN_FILENO; !o->own_streams && fd <= STDERR_FILENO; fd++)
+                give_pipe_away(fd, &o->command.identity);
         return 0;
 }
 

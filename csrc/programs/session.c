@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,13 @@ static int give_away(int fd, const struct identity *identity, bool with_group) {
         return fchown(fd, identity->uid, with_group ? identity->gid : (gid_t) -1) < 0 ? -errno : 0;
 }
 
+void give_pipe_away(int fd, const struct identity *identity) {
+        struct stat st;
+
+        if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
+                (void) give_away(fd, identity, true);
+}
+
 int give_pipes(struct session *s, struct command *command, const int logs[2]) {
         for (int stream = STDOUT_FILENO; stream <= STDERR_FILENO; stream++) {
                 int fds[2], r;
@@ -81,9 +89,8 @@ int give_pipes(struct session *s, struct command *command, const int logs[2]) {
                 if (r < 0)
                         return r;
         }
-        /* The caller's pipe, which may be of a user namespace above ours. */
         if (s->caller_fd >= 0)
-                (void) give_away(STDIN_FILENO, &command->identity, true);
+                give_pipe_away(STDIN_FILENO, &command->identity);
         return 0;
 }
 

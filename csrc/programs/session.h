@@ -40,6 +40,10 @@ struct session {
 /* From now on signals are read from a descriptor. Without `all` those that a terminal stops us with keep their effect. */
 int catch_signals(struct session *session, bool all);
 
+/* Makes an ordinary user the owner of a pipe of Volt's, which he could else not open by name. Nothing else is given away:
+ * what stands there may be /dev/null of the host. That it fails, as for a pipe of a user namespace above ours, is no error. */
+void give_pipe_away(int fd, const struct identity *identity);
+
 /* Gives the command pipes for its output: copied to ours if there is a caller, and to the two of `logs`. */
 int give_pipes(struct session *session, struct command *command, const int logs[2]);
 

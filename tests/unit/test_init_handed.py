@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -81,12 +82,13 @@ class Handed:
         tty: bool = False,
         options: Sequence[str] = (),
         prefix: Sequence[str] = (),
+        stdin: str | Path = os.devnull,
     ) -> None:
         self._near: list[int] = []
         self._far: list[int] = []
         report, far_report = self._keep(*os.pipe())
         self.logs, far_logs = zip(*(self._keep(*socket_pair()) for _ in range(2)), strict=True)
-        null, environment = os.open(os.devnull, os.O_RDONLY), os.memfd_create("environment")
+        null, environment = os.open(stdin, os.O_RDONLY), os.memfd_create("environment")
         self._far += [null, environment]
         os.write(environment, f"attached={attached:d} tty={tty:d} size=24x80\0PATH={os.environ['PATH']}\0".encode())
         handed_over = [far_report, environment]
@@ -243,6 +245,15 @@ def test_streams_can_be_opened_by_an_ordinary_user(manner):
         logs = [Reader(log) for log in running.logs]
         assert running.end() == 0
         assert (logs[0].all() + logs[1].all()).split() in ([b"one", b"1234", b"two"], [b"one", b"two", b"1234"])
+
+
+@pytest.mark.needs_root
+def test_a_device_at_standard_input_stays_the_hosts(tmp_path):
+    node = tmp_path / "null"
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    with handed(["true"], options=["--user", "1234:1234"], stdin=node) as running:
+        assert running.end() == 0
+    assert node.stat().st_uid == 0
 
 
 def test_a_log_that_does_not_read_holds_up_no_signal():
