@@ -1,7 +1,7 @@
-"""Backends and stores that break one promise each, with the kits' cases of that promise; ``test_mutants.py`` runs them.
+"""Backends, stores, sources and sections that break one promise each, with the kits' cases of that promise.
 
-pytest does not collect this file by itself. Each mutant names the promise that it breaks; the class of tests made of it
-has the cases of that promise alone, so that it must be one of them that fails.
+``test_mutants.py`` runs them; pytest does not collect this file by itself. Each mutant names the promise it breaks;
+the class of tests made of it has the cases of that promise alone, so that it must be one of them that fails.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import signal as signals
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,27 +28,45 @@ from volt_core.contracts import (
     CheckoutResult,
     ContentSource,
     Entry,
+    FetchedImage,
     GcReport,
+    ImageRequest,
+    ImageSource,
     LogRecord,
+    MtimePolicy,
     Network,
     Probe,
     Progress,
     PutResult,
     Ref,
     StatsSample,
+    Store,
     Streams,
     VerifyReport,
 )
-from volt_core.errors import AlreadyExists, CapabilityMissing, NotFoundError, ObjectMissing, VoltError, WrongState
+from volt_core.errors import (
+    AlreadyExists,
+    CapabilityMissing,
+    ComposeError,
+    InvalidName,
+    NotFoundError,
+    ObjectMissing,
+    VoltError,
+    WrongState,
+)
 from volt_core.models.mount import Mount
 from volt_core.models.outcome import Outcome
 from volt_core.models.workload import Kind, Status, Workload, WorkloadStatus
 from volt_core.paths import VoltPaths
 from volt_core.testing.backend_kit import BackendConformance
+from volt_core.testing.fake_sources import DIRECTORY, ProgramSection, TarSource
 from volt_core.testing.fakes import DummyContainer, FakeBackend, MemoryStore
 from volt_core.testing.payloads import FakePayload
 from volt_core.testing.programs import Place
 from volt_core.testing.runs import Host
+from volt_core.testing.samples import tar_of
+from volt_core.testing.section_kit import ComposeSectionKit
+from volt_core.testing.source_kit import ImageSourceKit
 from volt_core.testing.store_kit import StoreConformance
 from volt_core.testing.workbench import IMAGE_REF
 
@@ -712,6 +731,78 @@ class BundlesDifferEachTime(MemoryStore):
         return super().write_bundle(stream, list(refs)[:1], **options)
 
 
+class ImageWithoutConfiguration(TarSource):
+    BREAKS = "i3"
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        fetched = super().fetch(request, ref, store, progress)
+        store.set_ref(msgspec.structs.replace(ref, digest=fetched.result.digest, kind="image"))
+        return fetched
+
+
+class KeepsTimes(TarSource):
+    BREAKS = "i3"
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        return super().fetch(msgspec.structs.replace(request, mtime=MtimePolicy.KEEP), ref, store, progress)
+
+
+class DropsTheRefFirst(TarSource):
+    BREAKS = "i4"
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        if store.find_ref(ref.name):
+            store.delete_ref(ref.name)
+        return super().fetch(request, ref, store, progress)
+
+
+class OpensAnything(TarSource):
+    BREAKS = "i5"
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        Path(os.environ[DIRECTORY], request.reference).stat()
+        return super().fetch(request, ref, store, progress)
+
+
+class LeavesADownload(TarSource):
+    BREAKS = "i6"
+
+    def fetch(self, request: ImageRequest, ref: Ref, store: Store, progress: Progress) -> FetchedImage:
+        store.path.parent.mkdir(exist_ok=True)
+        (store.path.parent / "download").touch()
+        return super().fetch(request, ref, store, progress)
+
+
+class TakesAnyField(ProgramSection):
+    BREAKS = "c1"
+    MODEL = dict
+
+
+class ForgetsTheProject(ProgramSection):
+    BREAKS = "c2"
+
+    def plan(self, project: str, entries: Mapping[str, Any]) -> Sequence[Workload]:
+        return super().plan("volt", entries)
+
+
+class NewIdsEachTime(ProgramSection):
+    BREAKS = "c3"
+
+    def plan(self, project: str, entries: Mapping[str, Any]) -> Sequence[Workload]:
+        planned = super().plan(project, entries)
+        return [msgspec.structs.replace(workload, id=uuid.uuid4().hex) for workload in planned]
+
+
+class LetsNamesPass(ProgramSection):
+    BREAKS = "c4"
+
+    def plan(self, project: str, entries: Mapping[str, Any]) -> Sequence[Workload]:
+        try:
+            return super().plan(project, entries)
+        except ComposeError as error:
+            raise InvalidName(error.brief) from error
+
+
 class ContainerKit(BackendConformance):
     """The kit for the fakes, with little patience: a mutant may not end at all."""
 
@@ -743,6 +834,31 @@ class MemoryKit(StoreConformance):
         store.lose(digest)
 
 
+class TarKit(ImageSourceKit):
+    """The kit for the source of archives."""
+
+    good = "1.0"
+    broken = "damaged"
+    mutant: ClassVar[type[ImageSource]] = TarSource
+
+    @pytest.fixture
+    def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSource:
+        archive = tar_of(lambda tar: tar.add(__file__, "file"))
+        (tmp_path / "tars").mkdir()
+        (tmp_path / "tars/1.0.tar").write_bytes(archive)
+        (tmp_path / "tars/damaged.tar").write_bytes(archive[:700])
+        monkeypatch.setenv(DIRECTORY, str(tmp_path / "tars"))
+        return self.mutant()
+
+
+class ProgramKit(ComposeSectionKit):
+    """The kit for the section of programs."""
+
+    section_class = ProgramSection
+    entries: ClassVar[Any] = {"web": {"command": ["httpd", "-f"]}, "cron": {"command": ["crond"]}}
+    refused: ClassVar[Any] = {"no command": {"command": []}}
+
+
 def mutants_of(base: type) -> list[type]:
     """Return the mutants of a fake, all of which are in this file."""
     below = [cls for child in base.__subclasses__() for cls in (child, *mutants_of(child))]
@@ -761,5 +877,13 @@ for _mutant in BACKENDS:
     globals()[f"Test{_mutant.__name__}"] = cases_of(ContainerKit, {_mutant.BREAKS}, mutant=_mutant)
 for _mutant in STORES:
     globals()[f"Test{_mutant.__name__}"] = cases_of(MemoryKit, {_mutant.BREAKS}, store_class=_mutant)
+SOURCES = mutants_of(TarSource)
+SECTIONS = mutants_of(ProgramSection)
+for _mutant in SOURCES:
+    globals()[f"Test{_mutant.__name__}"] = cases_of(TarKit, {_mutant.BREAKS}, mutant=_mutant)
+for _mutant in SECTIONS:
+    globals()[f"Test{_mutant.__name__}"] = cases_of(ProgramKit, {_mutant.BREAKS}, section_class=_mutant)
 TestUnbrokenContainer = cases_of(ContainerKit, {mutant.BREAKS for mutant in BACKENDS})
 TestUnbrokenStore = cases_of(MemoryKit, {mutant.BREAKS for mutant in STORES})
+TestUnbrokenSource = cases_of(TarKit, {mutant.BREAKS for mutant in SOURCES})
+TestUnbrokenSection = cases_of(ProgramKit, {mutant.BREAKS for mutant in SECTIONS})
