@@ -25,7 +25,7 @@ NAMESPACE = "http://www.w3.org/"
 
 def build(tree: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """Make the site of a tree as ``./dev docs`` does."""
-    argv = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "-c", "docs"]
+    argv = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--no-color", "-c", "docs"]
     argv += ["-d", str(target / "read"), ".", str(target / "site")]
     return subprocess.run(argv, cwd=tree, capture_output=True, text=True, timeout=120, check=False)
 
