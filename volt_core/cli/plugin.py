@@ -39,7 +39,10 @@ def list_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """List plugins, what they provide and what their backends can do; broken ones are named, not hidden."""
+    """List plugins and what they provide; broken ones are named, not hidden.
+
+    What a backend can do is shown by 'volt plugin inspect'.
+    """
     loaded = volt_of(ctx).plugins.load_all()
     if as_json:
         print_json("plugins", [_summary(item) for item in loaded.values()])
