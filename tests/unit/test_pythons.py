@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 
 import pytest
 
 from volt_core.testing import host, pythons
+from volt_core.testing.users import ORDINARY_USER
 
 
 @pytest.fixture
@@ -32,6 +35,18 @@ def test_another_version_of_that_name_is_none(tmp_path, monkeypatch):
     (tmp_path / "python3.99").symlink_to(sys.executable)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert pythons.find.__wrapped__("3.99") is None
+
+
+@pytest.mark.needs_root
+def test_a_closed_directory_holds_none(tmp_path, monkeypatch):
+    (tmp_path / "closed/shims").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}/closed/shims:/usr/bin:/bin")
+    os.seteuid(pwd.getpwnam(ORDINARY_USER).pw_uid)
+    try:
+        assert pythons.find.__wrapped__("3.99") is None
+    finally:
+        os.seteuid(0)
 
 
 def test_what_was_promised_fails_where_it_is_lacking(monkeypatch):

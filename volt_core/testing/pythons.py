@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -24,11 +25,12 @@ def find(version: str) -> str | None:
 
 def _candidates(name: str) -> Iterator[Path]:
     on_path = [Path(folder, name) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    yield from (path for path in on_path if path.is_file())
+    # Not Path.is_file(), nor its glob(): they raise where a directory is closed to us.
+    yield from (path for path in on_path if os.path.isfile(path))
     # A shim starts only what is chosen for the directory. Behind it, and beside this interpreter, are all.
     shims = [path.parent for path in on_path if path.parent.name == "shims"]
     for versions in (_PYENV / "versions", *(path.parent / "versions" for path in shims), Path(sys.base_prefix).parent):
-        yield from sorted(versions.glob(f"*/bin/{name}"))
+        yield from map(Path, sorted(glob.glob(f"{glob.escape(str(versions))}/*/bin/{name}")))
 
 
 def _is_usable(path: Path, version: str) -> bool:
