@@ -42,12 +42,14 @@ def read_log(
             fd = -1
         if fd >= 0:
             try:
+                # What comes while it is read is for the next round, or was not asked for.
+                end = os.fstat(fd).st_size
                 if position is None:
-                    position = 0 if tail is None else _start_of_tail(fd, tail, since, until)
-                elif position > os.fstat(fd).st_size:
+                    position = 0 if tail is None else _start_of_tail(fd, end, tail, since, until)
+                elif position > end:
                     # Somebody has emptied it to make room; the writer goes on at its start.
                     position = 0
-                while lines := _read_lines(fd, position):
+                while lines := _read_lines(fd, position, end):
                     position += len(lines)
                     yield from _parse(lines, since, until)
             finally:
@@ -57,9 +59,9 @@ def read_log(
         time.sleep(_POLL_SECONDS)
 
 
-def _read_lines(fd: int, position: int) -> bytes:
-    """Return whole lines from `position` on; empty if there is none yet."""
-    data = os.pread(fd, _BLOCK, position)
+def _read_lines(fd: int, position: int, end: int) -> bytes:
+    """Return whole lines between the two positions, from the first on; empty if there is none."""
+    data = os.pread(fd, min(_BLOCK, end - position), position)
     return data[: data.rfind(b"\n") + 1]
 
 
@@ -94,11 +96,11 @@ def _parse_second(text: bytes) -> int:
     return timegm(time.strptime(text.decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
 
 
-def _start_of_tail(fd: int, count: int, since: int, until: int) -> int:
-    """Return where the last `count` lines begin, of those newer than `since`."""
-    start = os.fstat(fd).st_size
+def _start_of_tail(fd: int, end: int, count: int, since: int, until: int) -> int:
+    """Return where the last `count` lines before `end` begin, of those newer than `since`."""
+    start = end
     lines = 0
-    for position, line in _lines_backwards(fd):
+    for position, line in _lines_backwards(fd, end):
         record = _parse_line(line)
         if record is None or 0 < until < record.time:
             continue
@@ -110,9 +112,9 @@ def _start_of_tail(fd: int, count: int, since: int, until: int) -> int:
     return start
 
 
-def _lines_backwards(fd: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the whole lines of a file with their positions, last first."""
-    begin = os.fstat(fd).st_size
+def _lines_backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of a file before `end` with their positions, last first."""
+    begin = end
     carry = b""
     whole = False  # what lies behind the last newline is no line yet
     while begin > 0:

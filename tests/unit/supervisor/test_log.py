@@ -86,6 +86,15 @@ def test_a_tail_of_a_large_log_has_whole_lines(tmp_path: Path) -> None:
     assert joined(records, "stdout") == b"39999\n" + long + b"\nlast\n"
 
 
+@pytest.mark.parametrize(("tail", "expected"), [(None, [b"1", b"2"]), (1, [b"2"])])
+def test_what_comes_while_it_is_read_was_not_asked_for(tmp_path: Path, tail: int | None, expected: list[bytes]) -> None:
+    path = written(tmp_path / "log", b"1\n2\n")
+    records = read_log(path, tail=tail)
+    found = [next(records).data]
+    written(path, b"3\n")
+    assert [*found, *(record.data for record in records)] == expected
+
+
 def test_since_leaves_out_what_is_not_newer(tmp_path: Path) -> None:
     path = written(tmp_path / "log", b"old\n")
     moment = next(iter(read_log(path))).time
