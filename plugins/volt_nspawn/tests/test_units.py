@@ -18,6 +18,7 @@ from volt_core.testing.payloads import ShellPayload
 from volt_core.testing.workbench import GRACE, Workbench
 from volt_nspawn import install, unit
 from volt_nspawn.names import unit_name
+from volt_nspawn.unit import RENDERER
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.needs_busybox]
 
@@ -42,9 +43,9 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def raise_renderer(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(unit, "RENDERER", number)
-    monkeypatch.setattr(install, "RENDERER", number)
+def raise_renderer(monkeypatch: pytest.MonkeyPatch, by: int = 1) -> None:
+    monkeypatch.setattr(unit, "RENDERER", RENDERER + by)
+    monkeypatch.setattr(install, "RENDERER", RENDERER + by)
 
 
 def test_a_unit_of_an_older_renderer_is_renewed_at_the_next_start(
@@ -55,18 +56,18 @@ def test_a_unit_of_an_older_renderer_is_renewed_at_the_next_start(
     edit(path, "[Service]\n", "[Service]\nNice=3\n")
     before = path.read_text()
     assert bench.backend.status(workload).note == ""
-    raise_renderer(monkeypatch, 2)
+    raise_renderer(monkeypatch)
     status = bench.backend.status(workload)
     assert (status.status, status.note) == (Status.RUNNING, STALE)
     assert path.read_text() == before, "changed while it runs"
     bench.backend.stop(workload, GRACE)
     bench.backend.start(workload)
-    assert "Renderer=2" in path.read_text()
+    assert f"Renderer={RENDERER + 1}" in path.read_text()
     assert "Nice" not in path.read_text()
     assert bench.backend.status(workload).note == ""
     assert shown(path.name, "Nice") == "3"
     edit(path, "[Service]\n", "[Service]\nCPUWeight=50\n")
-    raise_renderer(monkeypatch, 3)
+    raise_renderer(monkeypatch, 2)
     bench.backend.stop(workload, GRACE)
     bench.backend.start(workload)
     assert (shown(path.name, "Nice"), shown(path.name, "CPUWeight")) == ("3", "50")
@@ -89,7 +90,7 @@ def test_an_edit_of_which_the_original_is_gone_is_kept_and_said(
     edit(path, "[Service]\n", "[Service]\nNice=3\n")
     edited = path.read_text()
     (bench.folder(workload) / "unit").unlink()
-    raise_renderer(monkeypatch, 2)
+    raise_renderer(monkeypatch)
     bench.backend.start(workload)
     note = bench.backend.status(workload).note
     (aside,) = path.with_name(f"{path.name}.d").iterdir()
@@ -150,7 +151,7 @@ def test_many_old_units_are_renewed_with_one_reload(volt: Command, monkeypatch: 
     units = [unit_name(VoltPaths.below(volt.root), name) for name in names]
     # What another unit names stays in systemd's memory, and is not read again by a start.
     systemctl("add-wants", "multi-user.target", *units)
-    raise_renderer(monkeypatch, 2)
+    raise_renderer(monkeypatch)
     reloads = []
     reload = Systemd.reload
 
@@ -162,7 +163,7 @@ def test_many_old_units_are_renewed_with_one_reload(volt: Command, monkeypatch: 
     assert volt.ok("start", *names).split() == names
     assert len(reloads) == 1
     assert volt.ok("ps", "--quiet").split() == sorted(names)
-    assert all("Renderer=2" in (UNIT_FOLDER / unit).read_text() for unit in units)
+    assert all(f"Renderer={RENDERER + 1}" in (UNIT_FOLDER / unit).read_text() for unit in units)
 
 
 def test_the_unit_of_one_that_runs_is_not_renewed_beside_others(volt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ def test_the_unit_of_one_that_runs_is_not_renewed_beside_others(volt: Command, m
     volt.ok("start", "web")
     unit = UNIT_FOLDER / unit_name(VoltPaths.below(volt.root), "web")
     before = unit.read_text()
-    raise_renderer(monkeypatch, 2)
+    raise_renderer(monkeypatch)
     said = volt("start", "web", "app")
     assert (said.status, said.out) == (4, "app\n")
     assert unit.read_text() == before
