@@ -78,7 +78,7 @@ def test_the_encoding_is_that_of_format_1():
 
 def test_the_document_has_the_same_bytes():
     text = Path(__file__).parents[3].joinpath("docs/formats.md").read_text()
-    blocks = [re.sub(r"\s", "", block) for block in re.findall(r"```\n(9[24] [^`]*)```", text)]
+    blocks = [re.sub(r"\s", "", block) for block in re.findall(r"```text\n(9[24] [^`]*)```", text)]
     assert blocks == [DIRECTORY_BYTES.hex(), LINKS_BYTES.hex(), TREE_BYTES.hex()]
     assert f"the tree is `sha256:{TREE_DIGEST}`" in text
 

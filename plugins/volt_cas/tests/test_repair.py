@@ -51,7 +51,9 @@ def hurt(store, digest, path=b"sub/file"):
     """Change a byte of an object, in place, as a failing disk or a writer through a link does."""
     file = path_of(store, content_of(store, digest, path))
     with file.open("r+b") as stream:
-        stream.write(b"X")
+        wrong = b"Y" if stream.read(1) == b"X" else b"X"
+        stream.seek(0)
+        stream.write(wrong)
     return file
 
 
@@ -321,7 +323,7 @@ def test_a_damaged_bundle_gives_what_is_sound_in_it(store, source, tmp_path, wro
     content = (source / os.fsdecode(wrong)).read_bytes()
     data = (tmp_path / "a.vbundle").read_bytes()
     assert data.count(content) == 1
-    (tmp_path / "a.vbundle").write_bytes(data.replace(content, content[:-1] + b"X"))
+    (tmp_path / "a.vbundle").write_bytes(data.replace(content, content[:-1] + bytes([content[-1] ^ 1])))
     for path in (b"sub/file", b"large"):
         hurt(store, digest, path)
     with open_copies(tmp_path / "a.vbundle") as copies:

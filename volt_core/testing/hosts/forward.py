@@ -86,6 +86,8 @@ class _Run:
         (host.data / _ITEMS).write_text(json.dumps(wanted))
         files = dict.fromkeys(f"{pool.SOURCE}/{nodeid.partition('::')[0]}" for nodeid in wanted)
         options = ["-c", f"{pool.SOURCE}/pyproject.toml", "--rootdir", pool.SOURCE, "-p", "no:cacheprovider"]
+        # A host's /tmp is in memory.
+        options += ["-o", "tmp_path_retention_policy=failed"]
         # What it says to people goes where errors do.
         redirected = ["sh", "-c", f'exec "$@" {REPORTS_FD}>&1 1>&2', "pytest", f"{VENV}/bin/pytest"]
         env = {ITEMS_VARIABLE: f"/var/lib/volt/{_ITEMS}", "PYTHONDONTWRITEBYTECODE": "1"}
