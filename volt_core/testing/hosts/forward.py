@@ -1,17 +1,19 @@
 """pytest outside of hosts: a test with the marker ``needs_systemd`` runs in a host of each suite, and is reported here.
 
-Such a test exists once for each suite (``test_x[bookworm]``). When the first of a suite is due, a host is booted and
-pytest started in it for all of them; its reports come as each test ends, one JSON object a line.
+Such a test exists once for each suite (``test_x[bookworm]``). When the first of them is due, a host of each suite is
+booted and pytest started in it for all tests of that suite, so the hosts work beside each other; the reports come as
+each test ends, one JSON object a line, and wait here until it is their turn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import select
+import queue
 import tempfile
-import time
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -67,11 +69,18 @@ class Outside:
     def _reports(self, item: pytest.Item, suite: str) -> list[pytest.TestReport]:
         try:
             if suite not in self._runs:
-                wanted = [other.nodeid for other in item.session.items if _suite_of(other) == suite]
-                self._runs[suite] = _Run(pool.of_session(item.config).shared(suite), item.config, wanted)
+                self._begin(item, suite)
             return self._runs[suite].reports(item.nodeid)
         except (VoltError, OSError) as error:
             return [_failed(item, f"{suite}: {error}\n{getattr(error, 'details', None) or ''}")]
+
+    def _begin(self, item: pytest.Item, due: str) -> None:
+        """Start what is due, then what comes after it: of that a fault is told when it is due itself."""
+        for suite in sorted(SUITES, key=lambda suite: suite != due):
+            wanted = [other.nodeid for other in item.session.items if _suite_of(other) == suite]
+            with contextlib.suppress(*([] if suite == due else [VoltError, OSError])):
+                if wanted and suite not in self._runs:
+                    self._runs[suite] = _Run(pool.of_session(item.config).shared(suite), item.config, wanted)
 
 
 class _Run:
@@ -82,7 +91,8 @@ class _Run:
         self._config = config
         self._reports: dict[str, list[pytest.TestReport]] = {}
         self._ended: set[str] = set()
-        self._pending = b""
+        self._wanted = frozenset(wanted)
+        self._messages: queue.Queue[tuple[dict[str, Any], str] | None] = queue.Queue()
         (host.data / _ITEMS).write_text(json.dumps(wanted))
         files = dict.fromkeys(f"{pool.SOURCE}/{nodeid.partition('::')[0]}" for nodeid in wanted)
         options = ["-c", f"{pool.SOURCE}/pyproject.toml", "--rootdir", pool.SOURCE, "-p", "no:cacheprovider"]
@@ -99,50 +109,56 @@ class _Run:
             stdout=run.PIPE,
             stderr=self._errors.fileno(),
         )
+        threading.Thread(target=self._receive, name=f"reports of {host.suite}", daemon=True).start()
 
     def reports(self, nodeid: str) -> list[pytest.TestReport]:
         """Wait for the reports of one item. Raises :class:`VoltError` if they do not come."""
-        deadline = time.monotonic() + _LONGEST_TEST
         while nodeid not in self._ended:
-            message = json.loads(self._line(deadline))
+            message, journal = self._next()
             if END in message:
                 self._ended.add(message[END])
                 continue
             report = self._config.hook.pytest_report_from_serializable(config=self._config, data=message)
             if isinstance(report.longrepr, list):
                 report.longrepr = tuple(report.longrepr)  # of a skip: JSON knows no tuples
-            if report.failed:
-                report.sections.append((f"journal of {self._host.suite}", self._host.journal(*_JOURNAL)))
+            if journal:
+                report.sections.append((f"journal of {self._host.suite}", journal))
             self._reports.setdefault(report.nodeid, []).append(report)
         return self._reports.pop(nodeid, [])
 
     def close(self) -> None:
-        """End it."""
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        """End it; what was broken off ends with its host."""
         try:
-            self._process.wait(_END_SECONDS)
+            self._process.wait(_END_SECONDS if self._wanted <= self._ended else 0)
         except run.Expired:
             self._process.kill()
             self._process.wait()
         self._errors.close()
 
-    def _line(self, deadline: float) -> bytes:
+    def _receive(self) -> None:
+        """Take the messages as they come, that of a failure with the end of the journal at that moment; then None."""
         assert self._process.stdout is not None
-        while b"\n" not in self._pending:
-            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise VoltError("this test does not end in the host", details=self._said())
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            if not chunk:
-                raise VoltError("pytest in the host ended before this test", details=self._said())
-            self._pending += chunk
-        line, _, self._pending = self._pending.partition(b"\n")
-        return line
+        try:
+            for line in self._process.stdout:
+                message = json.loads(line)
+                failed = message.get("outcome") == "failed"
+                self._messages.put((message, self._host.journal(*_JOURNAL) if failed else ""))
+        finally:
+            self._messages.put(None)
+
+    def _next(self) -> tuple[dict[str, Any], str]:
+        try:
+            found = self._messages.get(timeout=_LONGEST_TEST)
+        except queue.Empty:
+            raise VoltError("this test does not end in the host", details=self._said()) from None
+        if found is None:
+            self._messages.put(None)
+            raise VoltError("pytest in the host ended before this test", details=self._said())
+        return found
 
     def _said(self) -> str:
         self._errors.seek(0)
-        text = self._errors.read().decode("utf-8", "replace")
-        return f"{text}{self._pending.decode('utf-8', 'replace')}\n{self._host.journal(*_JOURNAL)}"
+        return f"{self._errors.read().decode('utf-8', 'replace')}\n{self._host.journal(*_JOURNAL)}"
 
 
 def _suite_of(item: pytest.Item) -> str | None:
