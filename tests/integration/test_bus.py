@@ -177,10 +177,10 @@ def test_what_is_gone_is_stopped(systemd: Systemd, prefix: str) -> None:
 def test_a_changed_file_is_read_again_when_needed_and_not_otherwise(
     systemd: Systemd, make: MakeUnit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Before there is anything of ours: that a new unit needs no reload is what is looked at.
+    systemd.reload()
     unit = make(SLEEPS)
     systemd.run_job("StartUnit", unit, timeout=LIMIT)
-    # What the test before has left, PID 1 executed anew for one, is over with this.
-    systemd.reload()
     reloads: list[None] = []
     reload = Systemd.reload
     monkeypatch.setattr(Systemd, "reload", lambda self: (reloads.append(None), reload(self)))
