@@ -707,6 +707,16 @@ class PointsNowhere(MemoryStore):
         super().set_ref(ref)
 
 
+class TakesAnyName(MemoryStore):
+    BREAKS = "s9"
+
+    def set_ref(self, ref: Ref) -> None:
+        try:
+            super().set_ref(ref)
+        except InvalidName:
+            self._content.refs[ref.name] = ref
+
+
 class ForgetsTheLog(MemoryStore):
     BREAKS = "s13"
 
