@@ -40,6 +40,9 @@ def have(capability: str) -> bool:
     return why_not(capability) is None
 
 
+_CONTROLLERS = (Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/unified/cgroup.controllers"))
+
+
 def require(capability: str) -> None:
     """Skip the running test, or fail it where the capability was promised, unless the host has it."""
     reason = why_not(capability)
@@ -188,6 +191,19 @@ def _native() -> str | None:
     return None if native.program("init") else "the static programs were not built"
 
 
+def _cgroup_controllers() -> str | None:
+    missing = [reason for name in ("memory", "pids") if (reason := why_no_controller(name))]
+    return missing[0] if missing else None
+
+
+def why_no_controller(name: str) -> str:
+    """Return why this host cannot limit by that cgroup controller, or nothing if it can."""
+    for path in _CONTROLLERS:
+        if path.exists():
+            return "" if name in path.read_text().split() else f"this host has no controller '{name}'"
+    return "this host has no unified cgroups"
+
+
 def _pythons() -> str | None:
     """All that are promised; those that are not here can be had from Debian, by root."""
     missing = [version for version in pythons.VERSIONS if pythons.find(version) is None]
@@ -236,6 +252,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "ordinary_user": _ordinary_user,
     "native": _native,
     "pythons": _pythons,
+    "cgroup_controllers": _cgroup_controllers,
     "c_compiler": _c_compiler,
     "strace": _strace,
     "clang": _clang,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from volt_core.contracts import Limits
 from volt_core.models.resources import Resources
+from volt_core.testing import host
 from volt_core.testing.workbench import BackendKit, Workbench
 
-_CONTROLLERS = (Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/unified/cgroup.controllers"))
 _TASKS = 16
 _MEMORY = 32 << 20
 
@@ -20,10 +16,7 @@ class BackendResourceKit(BackendKit, facets=(Limits,)):
 
     def why_no_limits(self, controller: str) -> str:
         """Return why this host cannot limit by that cgroup controller, or nothing if it can."""
-        for path in _CONTROLLERS:
-            if path.exists():
-                return "" if controller in path.read_text().split() else f"this host has no controller '{controller}'"
-        return "this host has no unified cgroups"
+        return host.why_no_controller(controller)
 
     def test_b15_tasks_are_limited(self, bench: Workbench) -> None:
         self._needs("pids")
@@ -46,4 +39,4 @@ class BackendResourceKit(BackendKit, facets=(Limits,)):
 
     def _needs(self, controller: str) -> None:
         if reason := self.why_no_limits(controller):
-            pytest.skip(reason)
+            host.lack("cgroup_controllers", reason)
