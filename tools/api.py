@@ -53,6 +53,7 @@ PUBLIC = (
     "volt_core.run",
     "volt_core.state",
     "volt_core.supervisor.backend",
+    "volt_core.cli.entry",
     "volt_core.cli.exits",
     "volt_core.cli.lazy",
     "volt_core.cli.messages",

@@ -9,9 +9,9 @@ import typer
 
 from volt_core import __version__
 from volt_core.cli import tables
+from volt_core.cli.entry import Entry, Table
 from volt_core.cli.lazy import LazyGroup, group_of, load_command, new_app
 from volt_core.cli.session import Session
-from volt_core.cli.tables import Entry, Table
 from volt_core.errors import PluginBroken
 from volt_core.plugins import Plugins
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from volt_core.cli.messages import warn
-from volt_core.cli.render import AsJson, print_json, print_table
+from volt_core.cli.options import AsJson
+from volt_core.cli.render import print_json, print_table
 from volt_core.cli.session import volt_of
 from volt_core.config import change
 from volt_core.errors import VoltError

@@ -9,7 +9,8 @@ import typer
 from volt_core import __version__, native
 from volt_core.cli.complete import SCRIPTS
 from volt_core.cli.exits import FAILURE, leave
-from volt_core.cli.render import AsJson, print_json
+from volt_core.cli.options import AsJson
+from volt_core.cli.render import print_json
 from volt_core.cli.session import volt_of
 from volt_core.errors import UsageError, VoltError
 from volt_core.models.extension import Verdict

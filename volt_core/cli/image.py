@@ -11,8 +11,9 @@ import typer
 
 from volt_core.cli.exits import Failures
 from volt_core.cli.messages import say
+from volt_core.cli.options import AsJson, Quiet
 from volt_core.cli.progress import shown_progress
-from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table, size
+from volt_core.cli.render import age, print_json, print_names, print_table, size
 from volt_core.cli.session import volt_of
 from volt_core.contracts import ImageRequest, MtimePolicy, PutResult
 from volt_core.errors import UsageError

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from volt_core.cli.tables import Entry, Table
+from volt_core.cli.entry import Entry, Table
 from volt_core.errors import UsageError
 
 USAGE = UsageError.exit_code

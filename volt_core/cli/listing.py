@@ -12,7 +12,8 @@ import typer
 from volt_core.cli.exits import Failures
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say, warn
-from volt_core.cli.render import AsJson, Quiet, age, print_json, print_names, print_table
+from volt_core.cli.options import AsJson, Quiet
+from volt_core.cli.render import age, print_json, print_names, print_table
 from volt_core.cli.session import volt_of
 from volt_core.errors import UsageError
 from volt_core.models.workload import ContainerSpec, Kind, VmSpec

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -14,6 +14,9 @@ from volt_core.cli.exits import STATUS_OF_FAILURE, own_failures
 from volt_core.config import MAX_SECONDS
 from volt_core.models.outcome import VOLT_FAILED
 from volt_core.names import shown
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print names only.")]
 
 
 def number_up_to(most: float) -> Callable[[str], float]:

@@ -1,86 +1,115 @@
-"""Verbs with names and nothing else: ``volt start web db``, carried out without typer.
+"""Commands carried out without typer: ``volt start web db``, ``volt cas gc --grace 0``.
 
-To import the library that parses command lines takes longer than all that Volt itself does for a start. Whatever has an
-option, or a word that is no name, goes the usual way; tests hold the two to the same answers.
+To import the library that parses command lines takes longer than all that Volt itself does for a start. So the tables
+say of some commands how they look when every word is in its place and every option is spelled out; whatever looks
+otherwise goes the usual way, which also has all the messages. Tests hold the two to the same answers.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from volt_core.cli.exits import Failures
+from volt_core.cli.entry import FLAG, NAMES, Entry, Plain, Table
 from volt_core.cli.session import Session
-from volt_core.cli.tables import GROUPS, TOP, VERBS
-from volt_core.errors import InvalidName
+from volt_core.cli.tables import GROUPS, TOP
+from volt_core.config import MAX_SECONDS
+from volt_core.errors import VoltError
 from volt_core.names import check_name
 
-if TYPE_CHECKING:
-    from volt_core.workloads import Workloads
 
-    Verb = Callable[[Workloads, Sequence[str]], None]
-_GROUPS = ("container", "workload")
-
-
-def each(names: Sequence[str], act: Callable[[str], int | None]) -> None:
-    """Act on each name and print what came out, or the name; one that fails does not keep the others."""
-    failures = Failures()
-    for name in names:
-        with failures.collect():
-            result = act(name)
-            print(name if result is None else result, flush=True)
-    failures.leave()
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= MAX_SECONDS:
+        raise ValueError(text)
+    return number
 
 
-def start(workloads: Workloads, names: Sequence[str]) -> None:
-    """Start workloads, several at a time."""
-    if len(names) == 1:
-        each(names, workloads.start)
-        return
-    from volt_core.cli.at_once import begin_all
-
-    workloads.renew(names)
-    begun = iter(begin_all(names, workloads.start))
-    each(names, lambda _: next(begun).result())
-
-
-_PLAIN: Mapping[str, Verb] = {
-    VERBS["start"].target: start,
-    VERBS["stop"].target: lambda workloads, names: each(names, workloads.stop),
-    VERBS["restart"].target: lambda workloads, names: each(names, workloads.restart),
-    VERBS["freeze"].target: lambda workloads, names: each(names, workloads.freeze),
-    VERBS["thaw"].target: lambda workloads, names: each(names, workloads.thaw),
-    VERBS["delete"].target: lambda workloads, names: each(names, workloads.delete),
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    NAMES: check_name,
+    "text": str,
+    "path": Path,
+    "seconds": _seconds,
 }
+"""What makes a value of a word, by the kinds that :class:`Plain` names; ValueError or InvalidName: it is none."""
 
 
 def find_plain(words: Sequence[str]) -> Callable[[], None] | None:
-    """Return what carries these words out, or None if they are more than a verb and names."""
-    table, (first, *names) = TOP, words or ("",)
-    if first in _GROUPS and names:
-        table, (first, *names) = GROUPS[first], names
-    verb = _PLAIN.get(table[first].target) if first in table else None
-    if verb is None or not names or not all(map(_is_name, names)):
+    """Return what carries these words out, or None if they are for typer."""
+    root = None
+    if words[:1] == ["--root"] and len(words) > 1:
+        root, words = words[1], words[2:]
+    session = Session(root)
+    found = _find(words, session)
+    if found is None:
+        return None
+    plain, rest = found
+    try:
+        values, options = _read(plain, rest)
+    except (ValueError, VoltError):
         return None
 
     def act() -> None:
-        with _session() as session:
-            verb(session.volt.workloads, names)
+        with contextlib.closing(session):
+            _load(plain.target)(session.volt, *values, **options)
 
     return act
 
 
-@contextlib.contextmanager
-def _session() -> Iterator[Session]:
-    session = Session(None)
+def _find(words: Sequence[str], session: Session) -> tuple[Plain, Sequence[str]] | None:
+    """Return the command that is meant, and the words behind it."""
+    table: Table = TOP
+    first, *rest = words or ("",)
+    if rest and rest[0].isalpha():
+        if first in GROUPS:
+            table, (first, *rest) = GROUPS[first], rest
+        elif first.isalpha() and first not in TOP:
+            table, (first, *rest) = _table_of_plugin(first, session), rest
+    entry: Entry | None = table.get(first)
+    return (entry.plain, rest) if entry and entry.plain else None
+
+
+def _table_of_plugin(name: str, session: Session) -> Table:
     try:
-        yield session
-    finally:
-        session.close()
+        group = session.volt.plugins.find_command_group(name)
+        return _load(group.table) if group and group.table else {}
+    except Exception:  # the plugin boundary: the usual way says what is wrong
+        return {}
 
 
-def _is_name(word: str) -> bool:
-    with contextlib.suppress(InvalidName):
-        return bool(check_name(word))
-    return False
+def _read(plain: Plain, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Return arguments and options. Raises ValueError or InvalidName where they are not the plain ones."""
+    values: list[Any] = []
+    options: dict[str, Any] = {}
+    kinds = list(plain.words)
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("-"):
+            kind, name = plain.options.get(word), word.lstrip("-").replace("-", "_")
+            if kind is None or name in options:
+                raise ValueError(word)
+            options[name] = True if kind == FLAG else _value(kind, next(rest, ""))
+        elif kinds:
+            values.append(_value(kinds[0], word))
+            if kinds[0] != NAMES:
+                kinds.pop(0)
+        else:
+            raise ValueError(word)
+    if kinds and not (kinds == [NAMES] and values):
+        raise ValueError("something is missing")
+    return values, options
+
+
+def _value(kind: str, word: str) -> Any:
+    # Nothing that is Volt's begins with a dash; whether it was meant as an option is for the usual way to say.
+    if not word or word.startswith("-"):
+        raise ValueError(word)
+    return _READERS[kind](word)
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -11,8 +11,8 @@ import typer
 
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say
-from volt_core.cli.options import some_path
-from volt_core.cli.render import AsJson, Quiet, print_json, print_names, print_table
+from volt_core.cli.options import AsJson, Quiet, some_path
+from volt_core.cli.render import print_json, print_names, print_table
 from volt_core.cli.session import volt_of
 from volt_core.cli.tables import TOP
 from volt_core.contracts import capabilities_of

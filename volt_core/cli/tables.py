@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Entry(NamedTuple):
-    """One command: its help, and where it is."""
-
-    target: str
-    """``module:attribute`` of a function, or of a typer application for a group."""
-    help: str
-    hidden: bool = False
-
-
-Table = Mapping[str, Entry]
-
+from volt_core.cli.entry import FLAG, NAMES, Entry, Plain
 
 _V = "volt_core.cli.verbs"
 _C = "volt_core.cli.create"
 _E = "volt_core.cli.execute"
 _P = "volt_core.cli.listing"
+_D = "volt_core.cli.direct"
+_TIMEOUT: Final = {"--timeout": "seconds"}
 
 VERBS: Final = {
-    "start": Entry(f"{_V}:start", "Start workloads."),
-    "stop": Entry(f"{_V}:stop", "Stop workloads: ask, then kill."),
-    "restart": Entry(f"{_V}:restart", "Stop workloads, then start them."),
+    "start": Entry(f"{_V}:start", "Start workloads.", plain=Plain(f"{_D}:start", (NAMES,))),
+    "stop": Entry(f"{_V}:stop", "Stop workloads: ask, then kill.", plain=Plain(f"{_D}:stop", (NAMES,), _TIMEOUT)),
+    "restart": Entry(
+        f"{_V}:restart", "Stop workloads, then start them.", plain=Plain(f"{_D}:restart", (NAMES,), _TIMEOUT)
+    ),
     "kill": Entry(f"{_V}:kill", "Send a signal to workloads."),
-    "delete": Entry(f"{_V}:delete", "Delete workloads."),
+    "delete": Entry(f"{_V}:delete", "Delete workloads.", plain=Plain(f"{_D}:delete", (NAMES,), {"--force": FLAG})),
     "wait": Entry(f"{_V}:wait", "Wait until workloads end and print their exit codes."),
     "exec": Entry(f"{_E}:exec_", "Run a command in a running workload."),
     "shell": Entry(f"{_E}:shell", "Open a shell in a running workload."),
     "logs": Entry("volt_core.cli.logs:logs", "Show what workloads have written."),
     "inspect": Entry(f"{_P}:inspect", "Show everything about workloads."),
-    "freeze": Entry(f"{_V}:freeze", "Suspend workloads."),
-    "thaw": Entry(f"{_V}:thaw", "Resume frozen workloads."),
+    "freeze": Entry(f"{_V}:freeze", "Suspend workloads.", plain=Plain(f"{_D}:freeze", (NAMES,))),
+    "thaw": Entry(f"{_V}:thaw", "Resume frozen workloads.", plain=Plain(f"{_D}:thaw", (NAMES,))),
 }
 
 CONTAINER: Final = {

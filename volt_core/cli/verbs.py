@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from volt_core.cli import plain
+from volt_core.cli import direct
 from volt_core.cli.options import seconds
 from volt_core.cli.session import volt_of
 from volt_core.models.signals import parse_signal
@@ -22,19 +22,17 @@ Timeout = Annotated[
 
 def start(ctx: typer.Context, names: Names) -> None:
     """Start workloads, several at a time."""
-    plain.start(volt_of(ctx).workloads, names)
+    direct.start(volt_of(ctx), *names)
 
 
 def stop(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads: send the stop signal, and kill what is left after the timeout."""
-    workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.stop(name, timeout))
+    direct.stop(volt_of(ctx), *names, timeout=timeout)
 
 
 def restart(ctx: typer.Context, names: Names, timeout: Timeout = None) -> None:
     """Stop workloads, then start them."""
-    workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.restart(name, timeout))
+    direct.restart(volt_of(ctx), *names, timeout=timeout)
 
 
 def kill(
@@ -45,7 +43,7 @@ def kill(
     """Send a signal to the first process of workloads."""
     number = parse_signal(signal)
     workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.kill(name, number))
+    direct.each(names, lambda name: workloads.kill(name, number))
 
 
 def delete(
@@ -54,20 +52,17 @@ def delete(
     force: Annotated[bool, typer.Option("--force", "-f", help="Also what is running, or damaged.")] = False,
 ) -> None:
     """Delete workloads with everything they wrote."""
-    workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.delete(name, force=force))
+    direct.delete(volt_of(ctx), *names, force=force)
 
 
 def freeze(ctx: typer.Context, names: Names) -> None:
     """Suspend all processes of workloads."""
-    workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.freeze(name))
+    direct.freeze(volt_of(ctx), *names)
 
 
 def thaw(ctx: typer.Context, names: Names) -> None:
     """Resume frozen workloads."""
-    workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.thaw(name))
+    direct.thaw(volt_of(ctx), *names)
 
 
 def wait(
@@ -79,4 +74,4 @@ def wait(
 ) -> None:
     """Wait until workloads end, and print their exit codes."""
     workloads = volt_of(ctx).workloads
-    plain.each(names, lambda name: workloads.wait(name, timeout).exit_status)
+    direct.each(names, lambda name: workloads.wait(name, timeout).exit_status)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from volt_cas.commands import app
+from volt_cas.commands.app import app
 from volt_cas.store import CasStore
 from volt_core import run
 from volt_core.cli.exits import run_app

@@ -24,7 +24,12 @@ def volt_register_stores() -> Iterable[type[Store]]:
 def volt_register_commands() -> Iterable[CommandGroup]:
     """Offer ``volt cas``, ``volt bundle`` and ``volt bench``."""
     return (
-        CommandGroup(name="cas", help="Work with the content-addressed store.", target="volt_cas.commands:app"),
+        CommandGroup(
+            name="cas",
+            help="Work with the content-addressed store.",
+            target="volt_cas.commands.app:app",
+            table="volt_cas.commands.table:TABLE",
+        ),
         CommandGroup(
             name="bundle",
             help="Trees as one file: write, look into, check and import bundles.",

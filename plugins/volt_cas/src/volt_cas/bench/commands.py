@@ -9,9 +9,9 @@ import typer
 
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say
-from volt_core.cli.options import some_path
+from volt_core.cli.options import AsJson, some_path
 from volt_core.cli.progress import shown_progress
-from volt_core.cli.render import AsJson, print_json, print_table, size
+from volt_core.cli.render import print_json, print_table, size
 from volt_core.cli.session import volt_of
 from volt_core.errors import UsageError
 

@@ -16,8 +16,9 @@ from volt_cas.bundle.diff import Change, changed_paths, count_changes
 from volt_cas.commands.words import check_own_ref, find_name, find_ref, say_notes
 from volt_core.cli.lazy import new_app
 from volt_core.cli.messages import say
+from volt_core.cli.options import AsJson
 from volt_core.cli.progress import shown_progress
-from volt_core.cli.render import AsJson, print_json, print_table, size
+from volt_core.cli.render import print_json, print_table, size
 from volt_core.cli.session import volt_of
 from volt_core.contracts import BundleBase, BundleManifest, Bundles, Compression, Ref
 from volt_core.errors import ArchiveInvalid, CapabilityMissing, InvalidName, NotFoundError, RefNotFound, UsageError

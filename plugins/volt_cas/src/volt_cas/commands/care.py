@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from volt_cas.commands import direct
 from volt_cas.commands.words import DIGEST_SHOWN
-from volt_cas.copies import open_copies
-from volt_core.cli.exits import leave
-from volt_core.cli.messages import say, warn
-from volt_core.cli.options import seconds, some_path
-from volt_core.cli.progress import shown_progress
-from volt_core.cli.render import AsJson, moment, print_json, print_table, size
+from volt_core.cli.messages import warn
+from volt_core.cli.options import AsJson, seconds, some_path
+from volt_core.cli.render import moment, print_json, print_table, size
 from volt_core.cli.session import volt_of
-from volt_core.errors import Locked, StateError, StoreError, UsageError
+from volt_core.errors import Locked, StateError, StoreError
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> None:
@@ -60,28 +56,7 @@ def verify(
     former checkout), another store, or a bundle. What has no good copy is moved to quarantine; putting the tree again
     brings it.
     """
-    if sources and not repair:
-        raise UsageError("--from is about a repair", hint="Add --repair.")
-    store = volt_of(ctx).store
-    begun = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(open_copies(path)) for path in sources or ()]
-        progress = stack.enter_context(shown_progress())
-        report = store.verify(repair=repair, sources=opened, progress=progress)
-    if as_json:
-        print_json("cas-verify", report)
-    else:
-        for line in (*report.repaired, *report.damaged):
-            print(line)
-        repaired = f", {len(report.repaired)} repaired" if report.repaired else ""
-        say(
-            f"{report.objects} objects, {size(report.bytes)}, {report.trees} tree records: "
-            f"{len(report.damaged) or 'nothing'} damaged{repaired} ({time.monotonic() - begun:.1f} s)"
-        )
-    if report.damaged:
-        if not repair:
-            say("Hint: 'volt cas verify --repair --from PATH' takes good copies from a directory, a store or a bundle.")
-        leave(StoreError.exit_code)
+    direct.verify(volt_of(ctx), repair=repair, sources=sources or (), json=as_json)
 
 
 def gc(
@@ -102,25 +77,7 @@ def gc(
 
     What refs pointed at before goes as well, unless --keep-last spares it: 'volt cas undo' needs it.
     """
-    volt = volt_of(ctx, gc_grace=grace)
-    grace = volt.config.values.gc_grace
-    report = volt.store.gc(dry_run=dry_run, grace=grace, keep_last=keep_last)
-    if as_json:
-        print_json("cas-gc", report)
-        return
-    if dry_run:
-        for line in report.removed:
-            print(line)
-    verb = "Would remove" if dry_run else "Removed"
-    say(
-        f"{verb} {report.objects} objects, {report.variants} variants, "
-        f"{report.trees} tree records: {size(report.bytes)}"
-        + (
-            f"; kept {report.kept_young} that are younger than {grace:g} s, and what these reach"
-            if report.kept_young
-            else ""
-        )
-    )
+    direct.gc(volt_of(ctx), dry_run=dry_run, grace=grace, keep_last=keep_last, json=as_json)
 
 
 def df(ctx: typer.Context, as_json: AsJson = False) -> None:

@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from volt_cas.commands.words import RefName, check_own_ref, find_digest, say_notes
-from volt_core.cli.messages import say, warn
-from volt_core.cli.options import some_path
-from volt_core.cli.progress import shown_progress
-from volt_core.cli.render import AsJson, print_json, size
+from volt_cas.commands import direct
+from volt_cas.commands.arguments import RefName
+from volt_core.cli.options import AsJson, some_path
 from volt_core.cli.session import volt_of
-from volt_core.contracts import CheckoutMode, MtimePolicy, Ref
-from volt_core.errors import UsageError
+from volt_core.contracts import MtimePolicy
 
 
 def build(
@@ -45,28 +42,16 @@ def build(
     store, so it is for trees that were made to be stored; remove DIR afterwards. What cannot be linked is copied, with
     a note: files on another file system, of another owner, with several names, or open for writing.
     """
-    if ref:
-        check_own_ref(ref)
-    volt = volt_of(ctx, mtime=mtime)
-    with shown_progress() as progress:
-        result = volt.store.put_directory(
-            directory,
-            ref=Ref(name=ref, digest="") if ref else None,
-            exclude=exclude or (),
-            one_file_system=one_file_system,
-            mtime=MtimePolicy(volt.config.values.mtime),
-            adopt=adopt,
-            rehash=rehash,
-            progress=progress,
-        )
-    say_notes(result.notes)
-    if as_json:
-        print_json("cas-put", result)
-        return
-    print(result.digest)
-    say(
-        f"{result.files} files, {size(result.bytes)}; new: {result.new_objects} objects, {size(result.new_bytes)}"
-        + ("" if ref else "; no ref names it, so the next gc may remove it")
+    direct.build(
+        volt_of(ctx),
+        directory,
+        ref=ref,
+        exclude=exclude or (),
+        one_file_system=one_file_system,
+        mtime=mtime,
+        adopt=adopt,
+        rehash=rehash,
+        json=as_json,
     )
 
 
@@ -82,27 +67,4 @@ def checkout(
     as_json: AsJson = False,
 ) -> None:
     """Make a stored tree on disk, by reflink where the file system can, else by copy."""
-    chosen = [
-        mode
-        for mode, given in ((CheckoutMode.REFLINK, reflink), (CheckoutMode.COPY, copy), (CheckoutMode.LINK, link))
-        if given
-    ]
-    if len(chosen) > 1:
-        first, second = chosen[:2]
-        raise UsageError(f"--{first} and --{second} contradict each other", hint="Choose one.")
-    if link:
-        warn("the files are links into the store: whoever writes to them damages it, treat them as read-only")
-    mode = chosen[0] if chosen else CheckoutMode.AUTO
-    store = volt_of(ctx).store
-    digest = find_digest(store, name)
-    with shown_progress() as progress:
-        result = store.checkout(digest, directory, mode=mode, progress=progress)
-    say_notes(result.notes)
-    if as_json:
-        print_json("cas-checkout", result)
-        return
-    copied = result.files - result.linked - result.reflinked
-    say(
-        f"{result.files} files, {size(result.bytes)}: "
-        f"{result.reflinked} reflinked, {result.linked} linked, {copied} copied"
-    )
+    direct.checkout(volt_of(ctx), name, directory, reflink=reflink, copy=copy, link=link, json=as_json)

@@ -13,7 +13,8 @@ from volt_cas import below
 from volt_cas.commands.entries import exact_moment, summary
 from volt_cas.commands.words import find_digest
 from volt_core.cli.exits import leave
-from volt_core.cli.render import AsJson, print_json, size
+from volt_core.cli.options import AsJson
+from volt_core.cli.render import print_json, size
 from volt_core.cli.session import volt_of
 from volt_core.contracts import Aspect, Change, ChangeKind, Entry, EntryType
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from volt_cas import below
+from volt_cas.commands.arguments import RefName
 from volt_cas.commands.entries import row, summary
-from volt_cas.commands.words import RefName, as_path, find_digest, find_ref
-from volt_core.cli.render import AsJson, print_json, print_table
+from volt_cas.commands.words import as_path, find_digest, find_ref
+from volt_core.cli.options import AsJson
+from volt_core.cli.render import print_json, print_table
 from volt_core.cli.session import volt_of
 from volt_core.contracts import EntryType
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from volt_cas.binding import mount_tree, unmount_tree
-from volt_cas.commands.words import RefName, find_digest
+from volt_cas.commands.arguments import RefName
+from volt_cas.commands.words import find_digest
 from volt_core.cli.messages import say
-from volt_core.cli.options import some_path
-from volt_core.cli.render import AsJson, print_json
+from volt_core.cli.options import AsJson, some_path
+from volt_core.cli.render import print_json
 from volt_core.cli.session import volt_of
 
 

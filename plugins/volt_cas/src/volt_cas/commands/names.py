@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from volt_cas.binding import MOUNT_PREFIX
-from volt_cas.commands.words import RefName, check_own_ref, find_digest, find_name, find_ref
+from volt_cas.commands.arguments import RefName
+from volt_cas.commands.words import check_own_ref, find_digest, find_name, find_ref
 from volt_core.cli.exits import Failures
 from volt_core.cli.messages import say
-from volt_core.cli.render import AsJson, moment, print_json, print_table
+from volt_core.cli.options import AsJson
+from volt_core.cli.render import moment, print_json, print_table
 from volt_core.cli.session import volt_of
 from volt_core.contracts import Ref, RefChange, Store
 from volt_core.errors import AlreadyExists, ConflictError, NotFoundError, ObjectMissing

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from volt_core.cli.messages import say
 from volt_core.contracts import Ref, Store
@@ -13,9 +10,6 @@ from volt_core.errors import InvalidName, RefNotFound, StateCorrupt, UsageError
 from volt_core.images.records import PREFIX
 from volt_core.names import USE_PREFIX, is_digest, parse_image_name, shown
 
-RefName = Annotated[
-    str, typer.Argument(metavar="REF", help="A ref, an image or a digest of a tree.", show_default=False)
-]
 DIGEST_SHOWN = 19
 
 
