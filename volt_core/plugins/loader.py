@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import time
-import traceback
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -72,6 +71,8 @@ def load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded | Failure:
 
 def describe(info: PluginInfo, error: BaseException) -> Failure:
     """Return what to keep of an exception that came out of a plugin."""
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     if isinstance(error, PluginBroken):
         return Failure(info=info, reason=error.brief, traceback=text, hint=error.hint or "")

@@ -12,7 +12,7 @@ import pytest
 
 from volt_cas import acl
 from volt_cas.record import DirectoryRecord, FifoEntry, Metadata
-from volt_cas.tar_format import Limits
+from volt_cas.tar_format import Limits, _sum_of
 from volt_cas.tar_in import TarImport
 from volt_cas.writer import open_writer
 from volt_core.contracts import SILENT, EntryType, MtimePolicy, Ref
@@ -133,6 +133,35 @@ def test_a_hostile_archive_changes_nothing(store, held, tmp_path, what):
     assert held(store.path) == before
     assert store.find_ref("evil") is None
     assert sorted(os.listdir(tmp_path)) == outside
+
+
+@pytest.mark.parametrize("name", [b"a/b/..", b"a/b/.", b"a/b/c\0", b"a/b/" + b"n" * 256, b"a/b/" + b"n" * 60])
+def test_a_neighbour_is_looked_at_as_closely_as_the_first(store, name):
+    sound = header(b"a/b/first") + header(b"a/b/second")
+    with pytest.raises(ArchiveInvalid, match="Invalid archive at 'a/b/"):
+        import_with(store, sound + pax([(b"path", name)]) + header(b"x") + END, path=60)
+
+
+def test_neighbours_are_together_however_they_are_named(store):
+    names = [
+        b"a/b/one",
+        b"a/b/two",
+        b"./a/b/three",
+        b"a//b/four",
+        b"a/b//five",
+        b"a/six",
+        b"a/b/d/",
+        b"a/b/d/x",
+    ]
+    members = b"".join(header(name, DIR if name.endswith(b"/") else REG) for name in names)
+    result = store.put_tar(io.BytesIO(members + END))
+    paths = sorted(entry.path for entry in store.entries(result.digest) if entry.type is EntryType.FILE)
+    assert paths == [b"a/b/d/x", b"a/b/five", b"a/b/four", b"a/b/one", b"a/b/three", b"a/b/two", b"a/six"]
+
+
+@pytest.mark.parametrize("data", [bytes(512), b"\xff" * 512, bytes(range(256)) * 2, header(b"x")[:512]])
+def test_the_sum_of_a_header_is_exact(data):
+    assert _sum_of(data) == sum(data)
 
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 513, 800, 1023, 1024, 1535])

@@ -8,7 +8,9 @@ of the archive, and in the Pythons of stable distributions its header expression
 
 from __future__ import annotations
 
+import functools
 import re
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
@@ -100,13 +102,13 @@ class TarReader:
                 position += len(data)
 
     def _next(self) -> Member | None:
-        self._skip(self._stored + self._padding)
+        self._skip(self._stored)
+        block = self._exactly(self._padding + BLOCK)[self._padding :]
         self._stored = self._padding = 0
-        self._budget = self._limits.header
+        self._budget = self._limits.header - BLOCK
         records: list[tuple[bytes, bytes]] = []
         long_name = long_link = None
         while True:
-            block = self._header_bytes(BLOCK)
             if block == _ZEROS:
                 if records or long_name or long_link:
                     raise self.invalid("the archive ends behind an extension header")
@@ -128,13 +130,16 @@ class TarReader:
                 self._skip_padded(self._number(block[124:136], "size"))
             else:
                 return self._member(block, records, long_name, long_link)
+            block = self._header_bytes(BLOCK)
 
     def _member(
         self, block: bytes, records: list[tuple[bytes, bytes]], long_name: bytes | None, long_link: bytes | None
     ) -> Member:
-        pax = {**self._global, **dict(records)}
-        # An empty value takes a record back, but an extended attribute may be empty.
-        pax = {key: value for key, value in pax.items() if value or b".xattr." in key}
+        pax: dict[bytes, bytes] = {}
+        if records or self._global:
+            # An empty value takes a record back, but an extended attribute may be empty.
+            found = {**self._global, **dict(records)}
+            pax = {key: value for key, value in found.items() if value or b".xattr." in key}
         name = pax.pop(b"path", b"") or long_name or _name_of(block)
         self._last = name
         kind = block[156:157]
@@ -287,18 +292,14 @@ class TarReader:
         return value
 
     def _signed(self, field: bytes, what: str) -> int:
-        if field[0] & 0x80:  # base 256: a marker bit, then two's complement
-            bits = 8 * len(field) - 1
-            value = int.from_bytes(field, "big") & ((1 << bits) - 1)
-            return value - (1 << bits) if field[0] & 0x40 else value
-        text = field.partition(b"\0")[0].strip()
-        if not _OCTAL.match(text):
+        value = _value_of(field)
+        if value is None:
             raise self.invalid(f"its {what} is no number")
-        return int(text or b"0", 8)
+        return value
 
     def _check_sum(self, block: bytes) -> None:
         wanted = self._signed(block[148:156], "checksum")
-        found = sum(block) - sum(block[148:156]) + 8 * 0x20
+        found = _sum_of(block) - sum(block[148:156]) + 8 * 0x20
         # Some old writers added the bytes as signed.
         if wanted != found and wanted != found - 256 * sum(byte > 0x7F for byte in block[:148] + block[156:]):
             raise self.invalid(f"the header at byte {self._offset - BLOCK} behind it is damaged")
@@ -351,6 +352,22 @@ def escape_xattr_name(name: bytes) -> bytes:
 def unescape_xattr_name(name: bytes) -> bytes:
     """Undo :func:`escape_xattr_name`; what else follows a ``%`` stays, as GNU tar has it."""
     return name.replace(b"%3D", b"=").replace(b"%25", b"%")
+
+
+@functools.lru_cache(4096)
+def _value_of(field: bytes) -> int | None:
+    """Return the number in a field of a header, None if there is none. Most fields say what others have said."""
+    if field[0] & 0x80:  # base 256: a marker bit, then two's complement
+        bits = 8 * len(field) - 1
+        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+        return value - (1 << bits) if field[0] & 0x40 else value
+    text = field.partition(b"\0")[0].strip()
+    return int(text or b"0", 8) if _OCTAL.match(text) else None
+
+
+def _sum_of(block: bytes) -> int:
+    """Return the sum of the bytes: one more than the low half of Adler-32, which is exact for up to 256 of them."""
+    return (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
 
 
 def _name_of(block: bytes) -> bytes:

@@ -72,6 +72,7 @@ class TarImport:
         self._shared: dict[int, Node] = {}
         self._notes = Notes()
         self._devices = 0
+        self._neighbours: tuple[bytes, _Folder] | None = None
         self.files = 0
         self.bytes = 0
 
@@ -92,15 +93,13 @@ class TarImport:
         return notes
 
     def _add(self, reader: TarReader, member: Member) -> None:
-        parts = self._parts(member.name, member)
+        folder, name = self._place(member)
         metadata = self._metadata(member)
-        if not parts:
+        if not name:
             if member.type != "d":
                 raise refused(member, "it would take the place of the root directory")
             self._root.metadata = metadata
             return
-        folder = self._folder(parts[:-1], member)
-        name = parts[-1]
         old = folder.children.get(name)
         if member.type == "d" and isinstance(old, _Folder):
             old.metadata = metadata
@@ -159,6 +158,23 @@ class TarImport:
         self._hold(len(member.name) + len(member.linkname), member)
         self._shared[id(found)] = found
         return found
+
+    def _place(self, member: Member) -> tuple[_Folder, bytes]:
+        """Return the directory that the member lies in, and its name there; the root has no name.
+
+        Mostly it is the directory of the one before it, which stays: it has that in it.
+        """
+        above, _, name = member.name.rpartition(b"/")
+        if self._neighbours and above == self._neighbours[0] and name not in (b"", b".", b".."):
+            if b"\0" not in name and len(name) <= _MAX_NAME and len(member.name) <= self._limits.path:
+                return self._neighbours[1], name
+        parts = self._parts(member.name, member)
+        folder = self._folder(parts[:-1], member)
+        if not parts:
+            return folder, b""
+        if above and parts[-1] == name:
+            self._neighbours = above, folder
+        return folder, parts[-1]
 
     def _folder(self, parts: list[bytes], member: Member) -> _Folder:
         """Return the directory at this path; missing ones are made, as tar does."""

@@ -14,7 +14,6 @@ from volt_cas.objects import read_directory, read_tree
 from volt_cas.reading import Reading, find_differences, read_store
 from volt_cas.record import DirectoryEntry, FileEntry, Node, TreeRecord
 from volt_cas.refs import Refs
-from volt_cas.writer import open_writer
 from volt_core.contracts import ContentSource, Progress, Ref, VerifyReport
 from volt_core.errors import StateError, StoreError
 
@@ -31,6 +30,7 @@ def verify(
         run.read_all()
         if repair:
             from volt_cas.repair import Repair
+            from volt_cas.writer import open_writer
 
             with open_writer(layout) as writer:
                 Repair(layout, run, writer, sources, progress).run(named)
