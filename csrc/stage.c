@@ -204,27 +204,3 @@ int stage_record(struct stager *s, const unsigned char *data, size_t size, const
         staged_path(path, "trees", replace, digest);
         return stage_write(s, path, data, size, NULL);
 }
-
-int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *owner,
-                     const struct volt_staged_file *files, size_t n_files) {
-        struct stage stage;
-        struct stager stager = { .stage = &stage, .number = number, .dir_fd = -1 };
-        int r = 0;
-
-        if (number == 0)
-                return -EINVAL;
-        stage_init(&stage, -1, staging_fd, owner, NULL);
-        for (size_t i = 0; r >= 0 && i < n_files; i++) {
-                struct metadata metadata;
-                bool is_record = !files[i].metadata;
-
-                if (!is_record)
-                        r = metadata_decode(files[i].metadata, files[i].metadata_size, &metadata);
-                if (r >= 0)
-                        r = stage_write(&stager, files[i].path, files[i].data, files[i].size,
-                                        is_record ? NULL : &metadata);
-        }
-        stager_done(&stager);
-        stage_done(&stage);
-        return r;
-}

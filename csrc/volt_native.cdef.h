@@ -136,19 +136,27 @@ int volt_ingest(const struct volt_ingest *request, struct volt_job *job, struct 
 /* Whether a program of csrc/glob.h matches a name. */
 bool volt_glob_matches(const uint32_t *program, const char *text, size_t size);
 
-/* A file to be staged, at a path of two components. */
+/* A file to be staged from memory. */
 struct volt_staged_file {
-        const char *path;
+        const char *path;                 /* two components; NULL: an object's, by its digest, unless it is stored */
         const unsigned char *data;
         size_t size;
         const unsigned char *metadata;    /* encoded, as in a record; NULL: that of any new file, for records */
         size_t metadata_size;
+        unsigned char digest[32];         /* what was found out, without a path */
 };
 
-/* Writes new files into the staging directory of thread `number`, which may be any above 0. What they are named by is
- * the caller's business. */
-int volt_stage_files(int staging_fd, unsigned number, const struct volt_owner *owner,
-                     const struct volt_staged_file *files, size_t n_files);
+struct volt_staging;
+
+/* What one run stages from memory. Descriptors and owner stay the caller's, and must live as long. */
+int volt_staging_new(int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_staging **ret);
+void volt_staging_free(struct volt_staging *staging);
+
+/* Writes new files into the staging directory of thread `number`, which may be any above 0. For several threads. */
+int volt_stage_files(struct volt_staging *staging, unsigned number, struct volt_staged_file *files, size_t n_files);
+
+/* How many objects were new, of those that were written by their digest. */
+void volt_staging_counts(struct volt_staging *staging, uint64_t *ret_objects, uint64_t *ret_bytes);
 
 /* Moves what was staged to where it belongs, without replacing but for what is in "*.replace". */
 int volt_publish(int staging_fd, int store_fd, unsigned n_threads);

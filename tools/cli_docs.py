@@ -10,8 +10,8 @@ from typing import Any
 
 from volt_core import errors
 from volt_core.cli import exits, tables
-from volt_core.cli.lazy import load_command
 from volt_core.cli.entry import Entry, Table
+from volt_core.cli.lazy import load_command
 from volt_core.errors import VoltError
 from volt_core.models.extension import CommandGroup
 from volt_core.models.outcome import CANNOT_EXECUTE, COMMAND_NOT_FOUND, VOLT_FAILED

@@ -311,6 +311,34 @@ def test_a_sparse_file_takes_no_room(store):
     assert path.stat().st_blocks < 100
 
 
+def test_a_small_sparse_file_is_the_content_that_it_has(store, engine):
+    plain = header(b"plain", data=bytes(5000) + b"last")
+    records = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", b"hole")]
+    data = b"1\n5000\n4\n".ljust(512, b"\0") + b"last"
+    sparse = pax([*records, (b"GNU.sparse.realsize", b"5004")]) + header(b"GNUSparse/hole", data=data)
+    result = store.put_tar(io.BytesIO(plain + sparse + END))
+    assert (result.files, result.new_objects, result.new_bytes) == (2, 1, 5004)
+    assert len({entry.digest for entry in store.entries(result.digest) if entry.path}) == 1
+
+
+def test_what_many_members_hold_is_stored_once(store, engine):
+    """They are hashed and written in batches, by several threads."""
+    members = b"".join(header(b"%d" % number, data=b"%d" % (number % 3)) for number in range(900))
+    for new in (3, 0):
+        result = store.put_tar(io.BytesIO(members + END))
+        assert (result.files, result.new_objects, result.new_bytes) == (900, new, new)
+    assert not store.verify().damaged
+
+
+def test_an_object_that_is_damaged_is_replaced(store, engine):
+    digest = store.put_tar(io.BytesIO(PLAIN + END), ref=Ref(name="x", digest="")).digest
+    (path,) = (path for path in (store.path / "objects").rglob("*") if path.is_file())
+    path.write_bytes(b"short")
+    assert len(store.verify().damaged) == 1
+    assert store.put_tar(io.BytesIO(PLAIN + END)).digest == digest
+    assert not store.verify().damaged
+
+
 def entries(store, *members):
     return {entry.path: entry for entry in store.entries(store.put_tar(io.BytesIO(b"".join(members) + END)).digest)}
 

@@ -1,7 +1,7 @@
 """Writing behind: what is to be staged from memory is written by the extension, on other cores than its reader's.
 
-An archive is read by one thread, and what it costs is creating files. So contents are collected into batches, and a
-few of these are being written at any time. Without the extension each file is written when it comes.
+An archive is read by one thread, and what it costs is hashing and creating files. So contents are collected into
+batches, and a few of these are being written at any time. Without the extension each file is written when it comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from volt_core.native.extension import CImplementation
 from volt_core.native.jobs import count_threads
 from volt_core.native.owner import Owner, OwnerStruct
-from volt_core.native.staging import StagedFile, stage_files
+from volt_core.native.staging import StagedFile, Staging
 
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_FILES = 128
@@ -23,10 +23,9 @@ _WAITING = 2
 class Behind:
     """Files for one staging directory, which stays the caller's. An error is raised by a later call."""
 
-    def __init__(self, native: CImplementation, staging_fd: int, owner: Owner) -> None:
-        self._native = native
-        self._staging_fd = staging_fd
-        self._owner = OwnerStruct(native, owner)
+    def __init__(self, native: CImplementation, store_fd: int, staging_fd: int, owner: Owner) -> None:
+        self._staging = Staging(native, store_fd, staging_fd, OwnerStruct(native, owner))
+        self._counted = 0, 0
         self._threads = count_threads()
         self._pool = ThreadPoolExecutor(self._threads, "volt-behind")
         self._batch: list[StagedFile] = []
@@ -41,11 +40,16 @@ class Behind:
         if self._bytes >= _MOST_BYTES or len(self._batch) >= _MOST_FILES:
             self._submit()
 
-    def flush(self) -> None:
-        """Wait until all files are written. Raises :class:`OSError`."""
+    def flush(self) -> tuple[int, int]:
+        """Wait until all files are written; return how many objects and bytes were new since the last time.
+
+        Counted are those that go by their digest. Raises :class:`OSError`.
+        """
         self._submit()
         while self._running:
             self._running.popleft().result()
+        before, self._counted = self._counted, self._staging.counts()
+        return self._counted[0] - before[0], self._counted[1] - before[1]
 
     def close(self) -> None:
         """End; what was not written yet is dropped."""
@@ -60,4 +64,4 @@ class Behind:
         number = self._count % self._threads + 1
         batch, self._batch, self._bytes = self._batch, [], 0
         self._count += 1
-        self._running.append(self._pool.submit(stage_files, self._native, self._staging_fd, number, self._owner, batch))
+        self._running.append(self._pool.submit(self._staging.write, number, batch))

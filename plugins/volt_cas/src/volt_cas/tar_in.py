@@ -31,6 +31,7 @@ from volt_cas.tar_format import Limits, Member, TarReader, unescape_xattr_name
 from volt_cas.writer import Writer
 from volt_core.contracts import EntryType, MtimePolicy, Progress
 from volt_core.errors import ArchiveInvalid
+from volt_core.native.staging import StagedFile
 
 _MAX_NAME = 255
 _MAX_TARGET = 4095
@@ -44,13 +45,29 @@ _ACLS = {b"SCHILY.acl.access": ACL_ACCESS, b"SCHILY.acl.default": ACL_DEFAULT}
 
 
 class _Folder:
-    """A directory of the tree that is being built. Its children are nodes, whose own names do not count."""
+    """A directory of the tree that is being built. Of a node that is hard-linked, the name in it does not count."""
 
     __slots__ = ("children", "metadata")
 
     def __init__(self, metadata: Metadata) -> None:
         self.metadata = metadata
-        self.children: dict[bytes, _Folder | Node] = {}
+        self.children: dict[bytes, _Folder | _File | Node] = {}
+
+
+class _File:
+    """A regular file of the tree. The digest of what is written behind comes last."""
+
+    __slots__ = ("content", "metadata", "size")
+
+    def __init__(self, metadata: Metadata, size: int, content: bytes | StagedFile) -> None:
+        self.metadata = metadata
+        self.size = size
+        self.content = content
+
+    def entry(self, name: bytes) -> FileEntry:
+        """Return what the record says of it."""
+        digest = self.content if isinstance(self.content, bytes) else self.content.digest
+        return FileEntry(name, self.metadata, self.size, digest)
 
 
 class TarImport:
@@ -69,7 +86,7 @@ class TarImport:
         self._entries = 0
         self._content = 0
         self._held = 0
-        self._shared: dict[int, Node] = {}
+        self._shared: dict[int, _File | Node] = {}
         self._notes = Notes()
         self._devices = 0
         self._neighbours: tuple[bytes, _Folder] | None = None
@@ -109,12 +126,12 @@ class TarImport:
         self._count_entry(name, member)
         folder.children[name] = self._new(reader, member, metadata, name)
 
-    def _new(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> _Folder | Node:
+    def _new(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> _Folder | _File | Node:
         match member.type:
             case "d":
                 return _Folder(metadata)
             case "f":
-                return self._file(reader, member, metadata, name)
+                return self._file(reader, member, metadata)
             case "h":
                 return self._hard_link(member)
             case "l":
@@ -130,12 +147,13 @@ class TarImport:
         make = CharacterEntry if member.type == "c" else BlockEntry
         return make(name, metadata, member.major, member.minor)
 
-    def _file(self, reader: TarReader, member: Member, metadata: Metadata, name: bytes) -> FileEntry:
+    def _file(self, reader: TarReader, member: Member, metadata: Metadata) -> _File:
         self._content += member.size
         if self._content > self._limits.content:
             raise refused(member, f"the files take more than {self._limits.content} bytes")
-        if member.size <= PIECE and member.segments is None:
-            digest = self._writer.add(b"".join(data for _, data in reader.content(member)), metadata)
+        content: bytes | StagedFile
+        if member.size <= PIECE:
+            content = self._writer.add_behind(_whole(reader, member), metadata)
         else:
             position = 0
             with self._writer.stream() as stream:
@@ -144,12 +162,12 @@ class TarImport:
                     stream.write(data)
                     position = offset + len(data)
                 stream.skip(member.size - position)
-                digest, _ = stream.finish(metadata)
+                content, _ = stream.finish(metadata)
         self._progress.advance(member.size, 1)
-        return FileEntry(name, metadata, member.size, digest)
+        return _File(metadata, member.size, content)
 
-    def _hard_link(self, member: Member) -> Node:
-        found: _Folder | Node | None = self._root
+    def _hard_link(self, member: Member) -> _File | Node:
+        found: _Folder | _File | Node | None = self._root
         for part in self._parts(member.linkname, member):
             found = found.children.get(part) if isinstance(found, _Folder) else None
         if found is None or isinstance(found, _Folder):
@@ -256,6 +274,7 @@ class TarImport:
 
     def _finish(self, links: HardLinks) -> bytes:
         """Stage the records of all directories, the deepest first; return the digest of the root's."""
+        self._writer.settle()
         stack: list[tuple[bytes, bytes, _Folder, Iterator[bytes], list[Node]]] = []
 
         def enter(path: bytes, name: bytes, folder: _Folder) -> None:
@@ -270,19 +289,31 @@ class TarImport:
                 if isinstance(child, _Folder):
                     enter(child_path, child_name, child)
                     break
-                if id(child) in self._shared:
+                is_shared = id(child) in self._shared
+                if is_shared:
                     links.add(id(child), child_path)
-                    child = msgspec.structs.replace(child, name=child_name)
-                if isinstance(child, FileEntry):
+                if isinstance(child, _File):
                     self.files += 1
                     self.bytes += child.size
-                entries.append(child)
+                    entries.append(child.entry(child_name))
+                else:
+                    entries.append(msgspec.structs.replace(child, name=child_name) if is_shared else child)
             else:
                 stack.pop()
                 digest = self._writer.add_record(DirectoryRecord(tuple(entries)))
                 if not stack:
                     return digest
                 stack[-1][4].append(DirectoryEntry(name, folder.metadata, digest))
+
+
+def _whole(reader: TarReader, member: Member) -> bytes:
+    """Return the content of a small file; holes are zeros, which are not written."""
+    if member.segments is None:
+        return b"".join(data for _, data in reader.content(member))
+    content = bytearray(member.size)
+    for offset, data in reader.content(member):
+        content[offset : offset + len(data)] = data
+    return bytes(content)
 
 
 def _decode_xattr(key: bytes, value: bytes, member: Member) -> tuple[bytes, bytes] | None:

@@ -101,6 +101,24 @@ class Writer:
         self.add_hashed(digest, data, metadata)
         return digest
 
+    def add_behind(self, data: bytes, metadata: Metadata) -> StagedFile:
+        """Do as :meth:`add` for content of at most :data:`PIECE`; what is returned has the digest after :meth:`settle`.
+
+        Larger content goes to a :meth:`stream`: what is both in the one and behind would be counted twice.
+        """
+        file = StagedFile("", data, record.encode_metadata(metadata))
+        behind = self._find_behind()
+        if behind is None:
+            file.digest, file.data = self.add(data, metadata), b""
+        else:
+            behind.add(file)
+        return file
+
+    def settle(self) -> None:
+        """Wait for all that is being written behind."""
+        if self._behind is not None:
+            self.count(*self._behind.flush())
+
     def add_hashed(self, digest: bytes, data: bytes, metadata: Metadata) -> None:
         """Stage content in memory whose digest the caller has worked out, unless it is there."""
         if self.have(digest, len(data)):
@@ -202,8 +220,7 @@ class Writer:
 
     def publish(self) -> None:
         """Make what was staged durable, then visible: top records last, when what they name is durable too."""
-        if self._behind is not None:
-            self._behind.flush()
+        self.settle()
         if not have_staged(self.staging_fd):
             return
         sync_filesystem(self.staging_fd)
@@ -237,7 +254,7 @@ class Writer:
             if extension is not None:
                 from volt_cas.behind import Behind
 
-                self._behind = Behind(extension, self.staging_fd, self._applier.owner)
+                self._behind = Behind(extension, self.store_fd, self.staging_fd, self._applier.owner)
         return self._behind
 
     def _name(self, folder: str, digest: bytes) -> str:
