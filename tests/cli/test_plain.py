@@ -44,7 +44,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_those_that_people_wait_for_are_there():
-    assert {("start",), ("container", "stop"), ("rm",), ("cas", "build"), ("cas", "gc")} <= PLAIN.keys()
+    assert {("start",), ("container", "stop"), ("rm",), ("image", "import"), ("cas", "build"), ("cas", "gc")} <= PLAIN.keys()
 
 
 @pytest.mark.parametrize("words", PLAIN, ids=" ".join)
@@ -140,6 +140,10 @@ def test_the_store_is_the_same_either_way(volt, tmp_path):
         yield volt("cas", "checkout", "none", str(tmp_path / "other"), *dashes)
         yield volt("cas", "verify", "--json", *dashes)
         yield volt("cas", "gc", "--dry-run", *dashes)
+        yield volt("image", "import", str(tree), "box", *dashes)
+        yield volt("image", "import", "--quiet", *dashes, str(tree), "box:other")
+        yield volt("image", "import", str(tmp_path / "none"), "box", *dashes)
+        yield volt("image", "delete", "box", "box:other")
         yield volt("cas", "rm", "a")
         yield volt("cas", "gc", "--json", "--grace", "0", *dashes)
         yield volt("cas", "gc", *dashes)

@@ -10,12 +10,12 @@ import msgspec
 import typer
 
 from volt_core.cli.exits import Failures
-from volt_core.cli.messages import say
 from volt_core.cli.options import AsJson, Quiet
 from volt_core.cli.progress import shown_progress
 from volt_core.cli.render import age, print_json, print_names, print_table, size
 from volt_core.cli.session import volt_of
-from volt_core.contracts import ImageRequest, MtimePolicy, PutResult
+from volt_core.cli.stored import DIGEST_SHOWN, import_image, say_stored
+from volt_core.contracts import ImageRequest, MtimePolicy
 from volt_core.errors import UsageError
 from volt_core.models.image import Image
 from volt_core.names import shown
@@ -27,7 +27,6 @@ Mtime = Annotated[
         "--mtime", metavar="keep|clamp", help="Keep modification times, or clamp them: rebuilt files stay equal."
     ),
 ]
-_DIGEST_SHOWN = 19
 
 
 def pull(
@@ -69,7 +68,7 @@ def pull(
     elif fetched is None:
         print(f"{image.name} is there already, since {age(image.created)} ({image.source}); --refresh fetches it anew.")
     else:
-        _say_stored(image, fetched.result)
+        say_stored(image, fetched.result)
 
 
 def import_(
@@ -80,14 +79,7 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Import a root file system."""
-    volt = volt_of(ctx, mtime=mtime)
-    policy = MtimePolicy(volt.config.values.mtime)
-    with shown_progress() as progress:
-        image, result = volt.images.import_(path, name, stdin=sys.stdin.buffer, mtime=policy, progress=progress)
-    if quiet:
-        print(image.name)
-    else:
-        _say_stored(image, result)
+    import_image(volt_of(ctx), path, name, mtime=mtime, quiet=quiet)
 
 
 def list_(ctx: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -99,7 +91,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> 
         print_names(image.name for image in images)
     else:
         rows = (
-            (image.name, image.digest[:_DIGEST_SHOWN], str(image.files), size(image.size), age(image.created))
+            (image.name, image.digest[:DIGEST_SHOWN], str(image.files), size(image.size), age(image.created))
             for image in images
         )
         print_table(("NAME", "DIGEST", "FILES", "SIZE", "SINCE"), rows)
@@ -149,16 +141,6 @@ def export(
         return
     with shown_progress() as progress:
         images.export_file(name, Path(path), progress=progress)
-
-
-def _say_stored(image: Image, result: PutResult) -> None:
-    print(f"{image.name}  {image.digest[:_DIGEST_SHOWN]}", flush=True)
-    say(
-        f"{result.files} files, {size(result.bytes)}; "
-        f"new in the store: {result.new_objects} objects, {size(result.new_bytes)}"
-    )
-    for note in result.notes:
-        say(f"Note: {note}")
 
 
 def _summary(image: Image) -> dict[str, Any]:

@@ -11,6 +11,7 @@ _C = "volt_core.cli.create"
 _E = "volt_core.cli.execute"
 _P = "volt_core.cli.listing"
 _D = "volt_core.cli.direct"
+_I = "volt_core.cli.image"
 _TIMEOUT: Final = {"--timeout": "seconds"}
 
 VERBS: Final = {
@@ -40,16 +41,17 @@ CONTAINER: Final = {
 WORKLOAD: Final = {**VERBS, "list": Entry(f"{_P}:workloads", "List workloads of all kinds.")}
 
 IMAGE: Final = {
-    name: Entry(f"volt_core.cli.image:{function}", text)
-    for name, function, text in (
-        ("pull", "pull", "Fetch an image from a source, for example debian:bookworm."),
-        ("import", "import_", "Import a root file system from a tar or a directory."),
-        ("list", "list_", "List images."),
-        ("inspect", "inspect", "Show everything about an image."),
-        ("tag", "tag", "Give an image another name."),
-        ("delete", "delete", "Delete image names."),
-        ("export", "export", "Write an image as a tar."),
-    )
+    "pull": Entry(f"{_I}:pull", "Fetch an image from a source, for example debian:bookworm."),
+    "import": Entry(
+        f"{_I}:import_",
+        "Import a root file system from a tar or a directory.",
+        plain=Plain("volt_core.cli.stored:import_image", ("text", "text"), {"--quiet": FLAG}),
+    ),
+    "list": Entry(f"{_I}:list_", "List images."),
+    "inspect": Entry(f"{_I}:inspect", "Show everything about an image."),
+    "tag": Entry(f"{_I}:tag", "Give an image another name."),
+    "delete": Entry(f"{_I}:delete", "Delete image names."),
+    "export": Entry(f"{_I}:export", "Write an image as a tar."),
 }
 
 PLUGIN: Final = {
