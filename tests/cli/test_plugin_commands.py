@@ -213,3 +213,24 @@ def test_what_is_slow_to_load_is_shown_first(site):
     name, distribution, version, milliseconds, *_ = lines[1].split()
     assert (name, distribution, version) == ("slow", "acme-slow", "1.0")
     assert float(milliseconds) >= 300
+
+
+def test_what_a_command_leaves_for_the_end_is_done(site):
+    """The process does not wait for its objects to be taken down, but for its threads and what is registered."""
+    site.install("late", RUNNER.format(name="late", marker="/dev/null", target="acme_late_app:app"))
+    (site.folder / "acme_late_app.py").write_text(
+        "import atexit, threading, time\n"
+        "from volt_core.cli.lazy import new_app\n"
+        "app = new_app()\n"
+        "@app.callback()\n"
+        "def group(): 'Be late.'\n"
+        "@app.command()\n"
+        "def end(): atexit.register(print, 'registered', flush=True)\n"
+        "@app.command()\n"
+        "def thread():\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.2), print('thread', flush=True))).start()\n"
+    )
+    done = site.volt("late", "end")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "registered\n", "")
+    done = site.volt("late", "thread")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "thread\n", "")
