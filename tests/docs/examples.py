@@ -7,7 +7,8 @@ A comment says what is special about the block that follows it, or about all blo
     <!-- test: run -->                               of Python: run in the session
     <!-- test: setup COMMAND -->                     what a session does here, and the page does not show
     <!-- test: session -->                           from here on another session
-    <!-- test: session containers -->                one that has the image debian:bookworm and runs containers
+    <!-- test: session image -->                     one that has the image debian:bookworm, on this machine alone
+    <!-- test: session containers -->                likewise, under proot here and under nspawn in hosts
     <!-- test: session systemd -->                   one that needs systemd and root besides
     <!-- test: session parse (why) -->               nothing that is run
 """
@@ -43,7 +44,7 @@ TOKEN = re.compile(
     r"|(?<=\n\n)(?P<wrong> {4,}\S| {0,3}```)",
     re.MULTILINE,
 )
-WORDS = re.compile(r"(session( containers| systemd| parse)?|parse|run|file=\S+|setup .+)\Z")
+WORDS = re.compile(r"(session( image| containers| systemd| parse)?|parse|run|file=\S+|setup .+)\Z")
 PROGRAMS = {
     "volt": "python -P -m volt_core",
     "pip": "python -P -m pip",

@@ -68,6 +68,15 @@ def test_a_session_runs(session: Session, folder: Path) -> None:
     run(session, folder, surroundings(folder))
 
 
+@pytest.mark.needs_busybox
+@pytest.mark.needs_native
+@pytest.mark.needs_user_namespaces
+@pytest.mark.parametrize("session", with_steps("image"), ids=str)
+def test_a_session_with_an_image_runs(session: Session, folder: Path, debian_tar: Path) -> None:
+    Volt(folder / "root", environ={}).images.import_(str(debian_tar), "debian:bookworm")
+    run(session, folder, surroundings(folder))
+
+
 @pytest.mark.needs_proot
 @pytest.mark.parametrize("session", with_steps("containers"), ids=str)
 def test_a_session_with_containers_runs(session: Session, folder: Path, debian_tar: Path) -> None:
