@@ -26,8 +26,10 @@
 #define RUN "run"
 #define RESULT "outcome.json"
 #define TEMPORARY ".outcome.json.new"
+#define CGROUPS "/sys/fs/cgroup"
+#define CONTROL "/.control"             /* below the cgroup of a unit with Delegate=, where systemd runs this program */
 
-enum { REPORT_MAX = 64 * 1024, LINE_MAX_LENGTH = 255, JSON_MAX = 4096, REASON_MAX = 512, ID_LENGTH = 32 };
+enum { REPORT_MAX = 64 * 1024, LINE_MAX_LENGTH = 255, JSON_MAX = 4096, REASON_MAX = 512, COUNTS_MAX = 512, ID_LENGTH = 32 };
 
 /* Codes of a command that was not executed (command.h). */
 enum { FIRST_FAILURE = 125, LAST_FAILURE = 127 };
@@ -199,6 +201,47 @@ static int signal_by_name(const char *name) {
         return SIGKILL;
 }
 
+/* A file of lines "WORD NUMBER", of which one is wanted; 0 where there is none. */
+static int64_t read_count(const char *path, const char *word) {
+        _cleanup_close_ int fd = -1;
+        char buffer[COUNTS_MAX], *text = buffer, *line;
+        int64_t number;
+
+        fd = open(path, O_RDONLY|O_CLOEXEC);
+        if (fd < 0 || read_text(fd, buffer, sizeof buffer, 0) < 0)
+                return 0;
+        while ((line = strsep(&text, "\n"))) {
+                const char *at = line;
+
+                if (take_word(&at, word) && take_word(&at, " ") && take_number(&at, 0, INT64_MAX, &number))
+                        return number;
+        }
+        return 0;
+}
+
+/* Whether the kernel killed a process of this unit for want of memory. Of a unit with Delegate= systemd does not say. */
+static bool ran_out_of_memory(void) {
+        char buffer[PATH_MAX], path[2 * PATH_MAX], *text = buffer, *line;
+        _cleanup_close_ int fd = -1;
+
+        fd = open("/proc/self/cgroup", O_RDONLY|O_CLOEXEC);
+        if (fd < 0 || read_text(fd, buffer, sizeof buffer, 0) < 0)
+                return false;
+        while ((line = strsep(&text, "\n"))) {
+                const char *unit = line;
+                size_t length;
+
+                if (!take_word(&unit, "0::/"))
+                        continue;
+                length = strlen(unit);
+                if (length <= strlen(CONTROL) || strcmp(unit + length - strlen(CONTROL), CONTROL) != 0)
+                        return false;
+                (void) snprintf(path, sizeof path, CGROUPS "/%.*s/memory.events", (int) (length - strlen(CONTROL)), unit);
+                return read_count(path, "oom_kill") > 0;
+        }
+        return false;
+}
+
 /* No report of an end: what killed init killed the payload, if there was one. */
 static void conclude(struct ending *e, bool is_boot) {
         bool killed = env_is("EXIT_CODE", "killed") || env_is("EXIT_CODE", "dumped");
@@ -207,7 +250,7 @@ static void conclude(struct ending *e, bool is_boot) {
         const char *status = env("EXIT_STATUS");
         int64_t code;
 
-        e->oom = env_is("SERVICE_RESULT", "oom-kill");
+        e->oom = env_is("SERVICE_RESULT", "oom-kill") || ran_out_of_memory();
         if (e->kind != LOST)
                 return;
         if (is_boot && e->begun)

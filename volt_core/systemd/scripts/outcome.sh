@@ -27,9 +27,16 @@ number_of() {
     esac
 }
 
+# Of a unit with Delegate= systemd does not say what the kernel killed for want of memory. It runs this in a cgroup below
+# the unit's.
+unit=$(sed -n 's|^0::\(/.*\)/\.control$|\1|p' /proc/self/cgroup)
+oom=''
+if [ "${SERVICE_RESULT-}" = oom-kill ] || { [ -n "$unit" ] && grep -qs '^oom_kill [1-9]' "/sys/fs/cgroup$unit/memory.events"; }; then
+    oom=',"oom":true'
+fi
+
 case ${SERVICE_RESULT-}:${EXIT_CODE-} in
-oom-kill:*) end='"signal":9,"oom":true,"result":"signaled"' ;;
-timeout:* | watchdog:*) end='"signal":9,"result":"signaled"' ;;
+oom-kill:* | timeout:* | watchdog:*) end='"signal":9,"result":"signaled"' ;;
 *:killed | *:dumped)
     end="\"signal\":$(number_of "${EXIT_STATUS-}"),\"result\":\"signaled\",\"reason\":\"systemd-nspawn was killed\""
     ;;
@@ -46,8 +53,8 @@ timeout:* | watchdog:*) end='"signal":9,"result":"signaled"' ;;
     ;;
 esac
 
-printf '{"schema":1,%s,"started":%s,"finished":%s,"invocation":"%s"}\n' \
-    "$end" "$started" "$finished" "$invocation" >.outcome.json.new
+printf '{"schema":1,%s%s,"started":%s,"finished":%s,"invocation":"%s"}\n' \
+    "$end" "$oom" "$started" "$finished" "$invocation" >.outcome.json.new
 sync .outcome.json.new
 mv .outcome.json.new outcome.json
 sync .
