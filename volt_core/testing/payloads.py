@@ -92,6 +92,13 @@ class ShellPayload:
         """Use so many bytes of memory; end with 0, or not if it cannot."""
         return self._script(f"head -c {size} /dev/zero | tail -n 1 > /dev/null")
 
+    def burns(self, seconds: int) -> Command:
+        """Use all CPU time there is; print how much that was, and how long it took, in hundredths of a second."""
+        begin = 'read -r begin idle < /proc/uptime; while :; do :; done & sleep "$1"'
+        end = "read -r stat < /proc/$!/stat; read -r end idle < /proc/uptime; kill $!"
+        result = "echo $((${14} + ${15})) $((${end%.*}${end#*.} - ${begin%.*}${begin#*.}))"
+        return self._script(f"{begin}; {end}; set -- $stat; {result}", str(seconds))
+
     def prints_working_dir(self) -> Command:
         """Print the working directory, then end with 0."""
         return ("pwd",)
@@ -171,3 +178,6 @@ class FakePayload(ShellPayload):
 
     def takes_memory(self, size: int) -> Command:
         return ("take", str(size))
+
+    def burns(self, seconds: int) -> Command:
+        return ("burn", str(seconds))

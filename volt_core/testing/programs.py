@@ -3,8 +3,9 @@
 A command is words; ``;`` alone parts steps. The steps: ``exit CODE``, ``die SIGNAL``, ``sleep SECONDS``,
 ``ignore SIGNAL``, ``echo WORD…``, ``error WORD…`` (to stderr), ``write TEXT`` (no newline), ``cat`` (stdin to
 stdout), ``env NAME``, ``pwd``; ``get PATH`` and ``add PATH LINE`` (files), ``leave PATH`` (a child that writes to the
-file until it is killed), ``fork COUNT`` (says how many could be started), ``take BYTES`` (of memory). Any other first
-word is not found (127); ``unexecutable`` is what 126 is for.
+file until it is killed), ``fork COUNT`` (says how many could be started), ``take BYTES`` (of memory), ``burn SECONDS``
+(says how many hundredths of CPU time that were, and how many all in all; takes none). Any other first word is not found
+(127); ``unexecutable`` is what 126 is for.
 """
 
 from __future__ import annotations
@@ -185,6 +186,10 @@ class Program(threading.Thread):
         limit = self._place.resources.tasks_max
         self._emit("stdout", f"{count if limit is None else min(count, limit - 1)}\n".encode())
 
+    def _burn(self, seconds: int) -> None:
+        cores = min(1.0, self._place.resources.cpu_quota or 1.0)
+        self._emit("stdout", f"{100 * seconds * cores:.0f} {100 * seconds}\n".encode())
+
     def _leave(self, code: int) -> None:
         raise _Ended(code=code)
 
@@ -208,6 +213,7 @@ _STEPS: Mapping[str, Callable[[Program, Sequence[str]], object]] = {
     "leave": lambda program, words: program._spawn(("tick", *words)),
     "tick": lambda program, words: program._tick(words[0]),
     "fork": lambda program, words: program._fork(int(words[0])),
+    "burn": lambda program, words: program._burn(int(words[0])),
     "take": lambda program, words: program._take(int(words[0])),
 }
 

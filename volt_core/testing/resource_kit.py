@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from volt_core.contracts import Limits
 from volt_core.models.resources import Resources
+from volt_core.models.workload import Status
 from volt_core.testing import host
 from volt_core.testing.workbench import BackendKit, Workbench
 
 _TASKS = 16
 _MEMORY = 32 << 20
+_CORES = 0.2
+_SECONDS = 2
 
 
 class BackendResourceKit(BackendKit, facets=(Limits,)):
@@ -32,10 +35,21 @@ class BackendResourceKit(BackendKit, facets=(Limits,)):
         self._needs("memory")
         outcomes = []
         for limit in (None, _MEMORY):
-            workload = bench.start(self.payload.takes_memory(4 * _MEMORY), resources=Resources(memory_max=limit))
+            workload = bench.start(self.payload.takes_memory(2 * _MEMORY), resources=Resources(memory_max=limit))
             outcomes.append(bench.backend.wait(workload, bench.patience))
         assert outcomes[0].code == 0
-        assert outcomes[1].code != 0
+        assert not outcomes[1].clean
+        assert bench.backend.status(workload).status is Status.FAILED
+
+    def test_b15_cpu_time_is_limited(self, bench: Workbench) -> None:
+        self._needs("cpu")
+        cores = []
+        for limit in (None, _CORES):
+            workload = bench.start(self.payload.burns(_SECONDS), resources=Resources(cpu_quota=limit))
+            bench.backend.wait(workload, bench.patience)
+            used, taken = map(int, bench.lines(workload)[-1].split())
+            cores.append(used / taken)
+        assert cores[1] < 2 * _CORES < cores[0]
 
     def _needs(self, controller: str) -> None:
         if reason := self.why_no_limits(controller):
