@@ -34,6 +34,7 @@ packages_of() {
             make:make
             ostree:ostree
             procps:ps
+            qemu-system-x86:qemu-system-x86_64
             restic:restic
             rsync:rsync
             shellcheck:shellcheck
@@ -43,7 +44,9 @@ packages_of() {
             xz-utils:xz
             zip:zip
             zsh:zsh
-            zstd:zstd" ;;
+            zstd:zstd"
+        # In Debian 12 it comes with QEMU.
+        grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || echo virtiofsd:/usr/libexec/virtiofsd ;;
     esac
 }
 

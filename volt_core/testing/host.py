@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from volt_core.native import extension
 from volt_core.systemd.machine import unified_mount
 from volt_core.testing import pythons, syscalls, users
 from volt_core.testing.hosts import SUITE_VARIABLE
+from volt_core.testing.hosts.virtual import QEMU, find_virtiofsd
 
 REQUIRE_VARIABLE = "VOLT_TEST_REQUIRE"
 _GUEST_STATUS = 123
@@ -100,6 +102,18 @@ def _systemd() -> str | None:
     except VoltError as error:
         return error.brief
     return None
+
+
+def _virtual_host() -> str | None:
+    """A test host that is a virtual machine."""
+    if SUITE_VARIABLE in os.environ:
+        return "this is a test host"
+    if (reason := _systemd()) is not None:
+        return reason
+    if platform.machine() != "x86_64":
+        return "these machines are of x86-64 alone"
+    missing = [name for name, path in ((QEMU, run.find_program(QEMU)), ("virtiofsd", find_virtiofsd())) if path is None]
+    return f"not installed: {', '.join(missing)}" if missing else _program("busybox")
 
 
 def _kvm() -> str | None:
@@ -192,7 +206,7 @@ def _native() -> str | None:
 
 
 def _cgroup_controllers() -> str | None:
-    missing = [reason for name in ("memory", "pids") if (reason := why_no_controller(name))]
+    missing = [reason for name in ("cpu", "memory", "pids") if (reason := why_no_controller(name))]
     return missing[0] if missing else None
 
 
@@ -240,6 +254,7 @@ def _clang() -> str | None:
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "systemd": _systemd,
+    "virtual_host": _virtual_host,
     "kvm": _kvm,
     "proot": _proot,
     "bwrap": _bwrap,

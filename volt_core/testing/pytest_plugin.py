@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from volt_core import run
+from volt_core.contracts import Limits
 from volt_core.paths import VoltPaths
 from volt_core.testing import host as capabilities
 from volt_core.testing import promises, roots, users
-from volt_core.testing.hosts import SUITES, forward, inside, pool
+from volt_core.testing.gate import facets_for
+from volt_core.testing.hosts import SUITES, VIRTUAL, forward, inside, pool
 from volt_core.testing.hosts.machine import Host
 
 AsUser = Callable[..., run.Completed]
@@ -31,6 +33,7 @@ _KEPT = ("VOLT_TEST_", "VOLT_NATIVE")
 # Costly or changing something for a moment: not worth it in each header.
 _UNASKED = ("clang", "loop_mount", "xfs_reflink", "kvm")
 _IN_HOSTS = "systemd"
+_CONTROLLERS = "cgroup_controllers"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,13 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have tests that need systemd run in a host of each suite, where there can be any."""
+    """Have tests that need systemd run in hosts, if there can be any: of each suite, or in the one with controllers."""
     if not metafunc.definition.get_closest_marker(f"{_MARKER}{_IN_HOSTS}"):
         return
     if here := inside.suite_here():
         forward.parametrize(metafunc, [here])
     elif pool.is_set_up(metafunc.config) and capabilities.have(_IN_HOSTS):
-        forward.parametrize(metafunc, SUITES)
+        virtual = _takes_controllers(metafunc) and capabilities.have("virtual_host")
+        forward.parametrize(metafunc, [VIRTUAL] if virtual else SUITES)
+
+
+def _takes_controllers(metafunc: pytest.Metafunc) -> bool:
+    if metafunc.definition.get_closest_marker(f"{_MARKER}{_CONTROLLERS}"):
+        return True
+    return metafunc.cls is not None and Limits in facets_for(metafunc.cls, metafunc.function.__name__)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -57,16 +57,17 @@ def make_base(suite: str, cache: Path, packages: tuple[str, ...] = PACKAGES) -> 
             fresh = cache / f".{tree.name}.new"
             if fresh.exists():
                 fs.remove_tree(fresh)
-            _bootstrap(suite, packages, fresh)
+            bootstrap(suite, packages, fresh)
             _customise(fresh)
             fresh.rename(tree)
     return tree
 
 
-def _bootstrap(suite: str, packages: tuple[str, ...], target: Path) -> None:
+def bootstrap(suite: str, packages: tuple[str, ...], target: Path, *, variant: str = "minbase") -> None:
+    """Make a tree of a suite with these packages and all that they need; see ``--variant`` of mmdebstrap."""
     sources = distribution_sources(host_sources(), "debian")
     lines = mirror_lines(suite, os_release().get("VERSION_CODENAME", ""), sources)
-    options = ["--variant=minbase", "--mode=root", f"--include={','.join(packages)}"]
+    options = [f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}"]
     run.run(["mmdebstrap", *options, suite, str(target), *lines], timeout=_TIME_LIMIT)
 
 

@@ -2,7 +2,8 @@
 
 Such a test exists once for each suite (``test_x[bookworm]``). When the first of them is due, a host of each suite is
 booted and pytest started in it for all tests of that suite, so the hosts work beside each other; the reports come as
-each test ends, one JSON object a line, and wait here until it is their turn.
+each test ends, one JSON object a line, and wait here until it is their turn. The virtual machine comes when the others
+have ended: it is slow enough with a processor of its own.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import pytest
 
 from volt_core import run
 from volt_core.errors import VoltError
-from volt_core.testing.hosts import SUITES, pool
+from volt_core.testing.hosts import SUITES, VIRTUAL, pool
 from volt_core.testing.hosts.inside import END, ITEMS_VARIABLE, REPORTS_FD
 from volt_core.testing.hosts.machine import Host
 from volt_core.testing.hosts.site import VENV
+from volt_core.testing.hosts.virtual import VirtualHost
 
 _PARAMETER = "suite_of_host"
 _ITEMS = "items.json"
 _LONGEST_TEST = 600.0
 _END_SECONDS = 30.0
-_JOURNAL = ("--lines=60", "--output=short-precise")
 
 
 def parametrize(metafunc: pytest.Metafunc, suites: Sequence[str]) -> None:
@@ -46,7 +47,8 @@ class Outside:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the items in that order."""
-        items.sort(key=lambda item: SUITES.index(suite) + 1 if (suite := _suite_of(item)) else 0)
+        order = (None, *SUITES, VIRTUAL)
+        items.sort(key=lambda item: order.index(_suite_of(item)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -76,17 +78,19 @@ class Outside:
 
     def _begin(self, item: pytest.Item, due: str) -> None:
         """Start what is due, then what comes after it: of that a fault is told when it is due itself."""
-        for suite in sorted(SUITES, key=lambda suite: suite != due):
+        for suite in (VIRTUAL,) if due == VIRTUAL else sorted(SUITES, key=lambda suite: suite != due):
             wanted = [other.nodeid for other in item.session.items if _suite_of(other) == suite]
             with contextlib.suppress(*([] if suite == due else [VoltError, OSError])):
                 if wanted and suite not in self._runs:
-                    self._runs[suite] = _Run(pool.of_session(item.config).shared(suite), item.config, wanted)
+                    hosts = pool.of_session(item.config)
+                    host = hosts.virtual() if suite == VIRTUAL else hosts.shared(suite)
+                    self._runs[suite] = _Run(host, item.config, wanted)
 
 
 class _Run:
     """pytest in a host."""
 
-    def __init__(self, host: Host, config: pytest.Config, wanted: Sequence[str]) -> None:
+    def __init__(self, host: Host | VirtualHost, config: pytest.Config, wanted: Sequence[str]) -> None:
         self._host = host
         self._config = config
         self._reports: dict[str, list[pytest.TestReport]] = {}
@@ -142,7 +146,7 @@ class _Run:
             for line in self._process.stdout:
                 message = json.loads(line)
                 failed = message.get("outcome") == "failed"
-                self._messages.put((message, self._host.journal(*_JOURNAL) if failed else ""))
+                self._messages.put((message, self._host.last_words() if failed else ""))
         finally:
             self._messages.put(None)
 
@@ -158,7 +162,7 @@ class _Run:
 
     def _said(self) -> str:
         self._errors.seek(0)
-        return f"{self._errors.read().decode('utf-8', 'replace')}\n{self._host.journal(*_JOURNAL)}"
+        return f"{self._errors.read().decode('utf-8', 'replace')}\n{self._host.last_words()}"
 
 
 def _suite_of(item: pytest.Item) -> str | None:

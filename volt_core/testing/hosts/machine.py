@@ -20,7 +20,7 @@ from volt_core.testing.census import Census
 from volt_core.testing.hosts import SUITE_VARIABLE, cgroup
 from volt_core.testing.hosts.site import VENV
 
-_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOT_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _KILL_SECONDS = 30.0
@@ -28,7 +28,7 @@ _POLL = 0.02
 _READY_SOCKET = "run/systemd/private"
 # The cgroups first, then a mount namespace of its own: nobody outside sees the overlay, which is gone with the last
 # process inside.
-_JOIN = 'for procs in $1; do echo $$ >"$procs" || exit 1; done; shift; exec "$@"'
+JOIN = 'for procs in $1; do echo $$ >"$procs" || exit 1; done; shift; exec "$@"'
 _MOUNT = """
 mount -t overlay volt-host -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root" || exit 1
 shift 2
@@ -63,7 +63,7 @@ class Host:
         self._layers = layers
         self._binds = binds or {}
         self._writable = writable or {}
-        own = {"PATH": _PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", SUITE_VARIABLE: suite}
+        own = {"PATH": PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", SUITE_VARIABLE: suite}
         self._env = {**own, **(env or {})}
         # Of its machine and of its cgroup: at most 64 characters for nspawn, and no two hosts alike.
         self.name = f"vh-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
@@ -101,7 +101,7 @@ class Host:
         environment = run.child_environment({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_LOCK": "0"})
         with (self.folder / "console.log").open("wb") as console:
             self._process = run.spawn(
-                ["sh", "-c", _JOIN, "host", " ".join(procs), *outer, *inner],
+                ["sh", "-c", JOIN, "host", " ".join(procs), *outer, *inner],
                 env=environment,
                 stdin=run.DEVNULL,
                 stdout=console.fileno(),
@@ -175,6 +175,10 @@ class Host:
         folder = self.folder / "upper/var/log/journal"
         argv = ["journalctl", "--quiet", "--no-pager", f"--directory={folder}", *options]
         return run.run(argv, timeout=_KILL_SECONDS).stdout.decode("utf-8", "replace") if folder.is_dir() else ""
+
+    def last_words(self) -> str:
+        """Return the end of the journal."""
+        return self.journal("--lines=60", "--output=short-precise")
 
     def console(self) -> str:
         """Return what nspawn, and the host before it has a journal, said."""

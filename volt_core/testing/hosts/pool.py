@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from volt_core.testing import roots
+from volt_core.testing.hosts import VIRTUAL, VIRTUAL_SUITE
 from volt_core.testing.hosts.base import PACKAGES, make_base
+from volt_core.testing.hosts.kernel import make_kernel
 from volt_core.testing.hosts.machine import Host
 from volt_core.testing.hosts.site import make_site
+from volt_core.testing.hosts.virtual import VirtualHost
 
 SOURCE = "/src"
 """Where a host has the repository, read-only."""
@@ -70,16 +73,22 @@ class Hosts:
         self._sources = sources
         self._requirements = requirements
         self._shared: dict[str, Host] = {}
+        self._virtual: list[VirtualHost] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._number = 0
 
     def make(self, suite: str, packages: tuple[str, ...] = PACKAGES) -> Host:
         """Return a new host with these packages, not yet booted; whoever asked destroys it."""
-        base = make_base(suite, CACHE, packages)
-        site = make_site(base, self._root, self._sources, self._requirements, CACHE)
-        coverage = _coverage_file()
-        binds, writable = {SOURCE: self._root, DEBIAN: base}, {_COVERAGE_FOLDER: coverage.parent} if coverage else {}
-        return Host(self._next_folder(suite), [site, base], suite, binds=binds, writable=writable, env=_environment())
+        layers, binds, writable = self._trees(suite, packages)
+        return Host(self._next_folder(suite), layers, suite, binds=binds, writable=writable, env=_environment())
+
+    def virtual(self) -> VirtualHost:
+        """Return a new host that is a virtual machine, of the suite :data:`VIRTUAL`; it goes with the others."""
+        layers, binds, writable = self._trees(VIRTUAL_SUITE, PACKAGES)
+        kernel, folder = make_kernel(VIRTUAL_SUITE, CACHE), self._next_folder(VIRTUAL)
+        host = VirtualHost(folder, layers, VIRTUAL, kernel, binds=binds, writable=writable, env=_environment())
+        self._virtual.append(host)
+        return host
 
     def shared(self, suite: str) -> Host:
         """Return the one host of a suite that all tests share which leave it as it was, booted."""
@@ -88,12 +97,22 @@ class Hosts:
         return self._shared[suite].boot()
 
     def close(self) -> None:
-        """Take the shared hosts away."""
+        """Take the shared hosts away, and the virtual ones."""
         while self._shared:
             self._shared.popitem()[1].destroy()
+        while self._virtual:
+            self._virtual.pop().destroy()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+    def _trees(self, suite: str, packages: tuple[str, ...]) -> tuple[list[Path], dict[str, Path], dict[str, Path]]:
+        """Return the layers of a host, and what it sees of this machine: read-only, and to be written to."""
+        base = make_base(suite, CACHE, packages)
+        site = make_site(base, self._root, self._sources, self._requirements, CACHE)
+        coverage = _coverage_file()
+        writable = {_COVERAGE_FOLDER: coverage.parent} if coverage else {}
+        return [site, base], {SOURCE: self._root, DEBIAN: base}, writable
 
     def _next_folder(self, suite: str) -> Path:
         if self._folder is None:
