@@ -17,11 +17,11 @@ DIGEST_PREFIX = "sha256:"
 USE_PREFIX = "use/"
 """Of the refs that pin trees which are in use; ``use/container/NAME`` is a container's."""
 
-_NAME = re.compile(NAME_PATTERN)
-_REPOSITORY = re.compile(r"^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")
-_TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
-_REF_PART = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,199}\Z")
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
+# Texts: a pattern that a command does not need is not compiled for it.
+_REPOSITORY = r"^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z"
+_TAG = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z"
+_REF_PART = r"^[A-Za-z0-9_][A-Za-z0-9._:@+-]{0,199}\Z"
+_DIGEST = r"^sha256:[0-9a-f]{64}\Z"
 _MAX_REFERENCE = 255
 
 
@@ -33,7 +33,7 @@ def shown(text: str) -> str:
 
 def check_name(name: str) -> str:
     """Return `name` if it can name a workload, else raise :class:`InvalidName`."""
-    if not _NAME.match(name):
+    if not re.match(NAME_PATTERN, name):
         raise InvalidName(
             f"Invalid name {shown(name)}",
             hint="Use 1 to 63 lower-case letters, digits and dashes, starting with a letter, not ending in a dash.",
@@ -48,7 +48,7 @@ def new_name(prefix: str = "volt") -> str:
 
 def is_digest(text: str) -> bool:
     """Tell whether `text` is ``sha256:`` and 64 lower-case hex digits."""
-    return _DIGEST.match(text) is not None
+    return re.match(_DIGEST, text) is not None
 
 
 def check_digest(text: str) -> str:
@@ -69,7 +69,7 @@ def check_ref(name: str) -> str:
 
 
 def _is_ref(name: str) -> bool:
-    sound = all(_REF_PART.match(part) for part in name.split("/"))
+    sound = all(re.match(_REF_PART, part) for part in name.split("/"))
     return sound and len(name) <= _MAX_REFERENCE and not name.endswith(".lock")
 
 
@@ -101,9 +101,9 @@ def parse_image_name(text: str) -> ImageName:
         tag = tag if colon else "latest"
     if (
         len(text) > _MAX_REFERENCE
-        or not _REPOSITORY.match(repository)
+        or not re.match(_REPOSITORY, repository)
         or (at and not is_digest(digest))
-        or (tag is not None and not _TAG.match(tag))
+        or (tag is not None and not re.match(_TAG, tag))
     ):
         raise InvalidName(
             f"Invalid image name {shown(text)}",

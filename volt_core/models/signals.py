@@ -8,7 +8,7 @@ import signal as signals
 from volt_core.errors import InvalidSpec
 from volt_core.names import shown
 
-_OFFSET = re.compile(r"^(SIGRTMIN|SIGRTMAX)([+-][0-9]{1,2})\Z")
+_OFFSET = r"^(SIGRTMIN|SIGRTMAX)([+-][0-9]{1,2})\Z"
 
 
 def parse_signal(text: str) -> int:
@@ -17,7 +17,7 @@ def parse_signal(text: str) -> int:
     name = name if name.startswith("SIG") else f"SIG{name}"
     if text.isascii() and text.isdigit():
         number = int(text)
-    elif match := _OFFSET.match(name):
+    elif match := re.match(_OFFSET, name):
         number = signals.Signals[match[1]] + int(match[2])
     else:
         number = int(signals.Signals.__members__.get(name, 0))

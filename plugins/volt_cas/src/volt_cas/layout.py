@@ -25,8 +25,8 @@ DIGEST_SIZE = 32
 WRITER_PATIENCE = 300.0
 """Seconds that a writer waits for gc; gc on a large store takes that long, a build must not fail for it."""
 GC_PATIENCE = 30.0
-_DIGEST = re.compile("[0-9a-f]{64}")
-_VARIANT = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}(\.[0-9]+)?")
+_DIGEST = "[0-9a-f]{64}"
+_VARIANT = r"[0-9a-f]{64}\.[0-9a-f]{64}(\.[0-9]+)?"
 _FOLDERS = ("objects", "variants", "trees", "refs", "links", "cache", "tmp")
 
 
@@ -138,7 +138,7 @@ class Layout:
         """Yield the linked checkouts, sorted, with the digests of their trees; other files are passed over."""
         names = os.listdir(self.links) if self.links.is_dir() else ()
         for name in sorted(names):
-            if _DIGEST.fullmatch(name):
+            if re.fullmatch(_DIGEST, name):
                 yield bytes.fromhex(name), self.links / name
 
     def _check_owner(self) -> None:
@@ -196,7 +196,7 @@ def addressed(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
     Only names of variants have something behind the digest.
     """
-    pattern = _VARIANT if folder.name == "variants" else _DIGEST
+    pattern = re.compile(_VARIANT if folder.name == "variants" else _DIGEST)
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as prefixes:
         for prefix in sorted(prefixes, key=lambda entry: entry.name):
             if prefix.is_dir(follow_symlinks=False):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_ESCAPED = rb"\\([0-7]{3})"
 
 
 class _Mount(NamedTuple):
@@ -84,4 +84,4 @@ def _mounts() -> Iterator[_Mount]:
 
 
 def _unescaped(path: bytes) -> bytes:
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path)
+    return re.sub(_ESCAPED, lambda match: bytes([int(match[1], 8)]), path)

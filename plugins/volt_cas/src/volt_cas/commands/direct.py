@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from volt_cas.commands.words import check_own_ref, find_digest, say_notes
 from volt_core.api import Volt
 from volt_core.cli.exits import leave
 from volt_core.cli.messages import say, warn
@@ -33,6 +32,8 @@ def build(
     json: bool = False,
 ) -> None:
     """Store a directory as a tree and print its digest."""
+    from volt_cas.commands.words import check_own_ref, say_notes
+
     if ref:
         check_own_ref(ref)
     with shown_progress() as progress:
@@ -68,6 +69,8 @@ def checkout(
     json: bool = False,
 ) -> None:
     """Make a stored tree on disk, by reflink where the file system can, else by copy."""
+    from volt_cas.commands.words import find_digest, say_notes
+
     chosen = [
         mode
         for mode, given in ((CheckoutMode.REFLINK, reflink), (CheckoutMode.COPY, copy), (CheckoutMode.LINK, link))
