@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import stat
 import time
@@ -57,8 +58,6 @@ def remove_file(path: Path) -> bool:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what a :func:`write_atomic` to `path` that was killed has left; nobody may be writing it now."""
-    import glob
-
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         temporary.unlink(missing_ok=True)
 

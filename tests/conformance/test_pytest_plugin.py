@@ -86,7 +86,7 @@ def test_a_suite_that_does_not_ask_for_it_has_none_of_it(installed: pytest.Pytes
     done = run_tests(installed)
     assert "fixture 'paths' not found" in done.stdout
     assert "1 passed, 1 error" in done.stdout
-    assert "host:" not in done.stdout
+    assert "\nhost:" not in done.stdout
 
 
 @pytest.mark.parametrize("how", ["setting", "conftest", "both"])
@@ -106,7 +106,7 @@ def test_a_suite_asks_for_it(installed: pytest.Pytester, how: str) -> None:
     )
     done = run_tests(installed, "--strict-markers")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("host:") == 1
+    assert done.stdout.count("\nhost:") == 1
 
 
 def test_a_conftest_may_have_a_fixture_of_its_own(installed: pytest.Pytester) -> None:

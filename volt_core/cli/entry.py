@@ -29,7 +29,9 @@ class Entry(NamedTuple):
     """``module:attribute`` of a function, or of a typer application for a group."""
     help: str
     hidden: bool = False
+    """Left out of the help."""
     plain: Plain | None = None
+    """None for a command that is typer's alone."""
 
 
 Table = Mapping[str, Entry]

@@ -63,11 +63,10 @@ def _find(words: Sequence[str], session: Session) -> tuple[Plain, Sequence[str]]
     """Return the command that is meant, and the words behind it."""
     table: Table = TOP
     first, *rest = words or ("",)
-    if rest and rest[0].isalpha():
-        if first in GROUPS:
-            table, (first, *rest) = GROUPS[first], rest
-        elif first.isalpha() and first not in TOP:
-            table, (first, *rest) = _table_of_plugin(first, session), rest
+    if rest and first in GROUPS:
+        table, (first, *rest) = GROUPS[first], rest
+    elif rest and first not in TOP and not first.startswith("-"):
+        table, (first, *rest) = _table_of_plugin(first, session), rest
     entry: Entry | None = table.get(first)
     return (entry.plain, rest) if entry and entry.plain else None
 
