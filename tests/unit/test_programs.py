@@ -506,15 +506,27 @@ def test_guard_ends_everything_with_the_supervisor():
     )
     command = [sys.executable, "-c", supervisor, script]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"ready\n"
-        deadline = time.monotonic() + TIMEOUT
-        while len(found := processes.descendants(process.pid)) < 7:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        pidfds = [os.pidfd_open(stat.pid) for stat in found]
-        process.kill()
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            deadline = time.monotonic() + TIMEOUT
+            # The guard, the shell, what it has stopped, and what sleeps; what has made these is gone.
+            while len(found := processes.descendants(process.pid)) != 7 or len(asleep(found)) != 4:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.01)
+            pidfds = [os.pidfd_open(stat.pid) for stat in found]
+        finally:
+            process.kill()
         for pidfd in pidfds:
             wait_ended(pidfd)
+
+
+def asleep(found):
+    """Which of the processes have become ``sleep`` and were not stopped."""
+    names = {stat.pid: "" for stat in found if stat.state != "T"}
+    for pid in names:
+        with contextlib.suppress(OSError):
+            names[pid] = Path(f"/proc/{pid}/comm").read_text()
+    return [pid for pid, name in names.items() if name == "sleep\n"]
 
 
 def test_guard_is_not_found_by_its_environment():
