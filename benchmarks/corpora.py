@@ -92,6 +92,14 @@ def _moment(rng: random.Random) -> tuple[int, int]:
     return _EPOCH + rng.randrange(10**7), rng.randrange(10**9)
 
 
+def make_scattered(target: Path, files: int = 2000) -> None:
+    """Make a directory for each of so many small files: enough that all folders of a store get some of either."""
+    for number in range(files):
+        path = target / str(number)
+        path.mkdir(parents=True)
+        (path / "file").write_text(f"{number}\n")
+
+
 def make_large_files(target: Path, size: int = LARGE_SIZE, *, files: int = LARGE_FILES, seed: int = 1) -> Made:
     """Make corpus C at `target`: a few files of `size` bytes that nothing can compress and that share no block."""
     rng = random.Random(seed)

@@ -297,8 +297,9 @@ int volt_ingest(const struct volt_ingest *request, struct volt_job *job, struct 
         in->request = request;
         in->job = job;
         in->result = ret;
-        stage_init(&in->stage, request->store_fd, request->staging_fd, request->owner, job);
-        r = set_up(in);
+        r = stage_init(&in->stage, request->store_fd, request->staging_fd, request->owner, job);
+        if (r >= 0)
+                r = set_up(in);
         if (r >= 0)
                 r = run(in, &links);
         if (r >= 0)

@@ -33,7 +33,8 @@ static const struct {
 #define N_FOLDERS (sizeof folders / sizeof folders[0])
 
 struct publication {
-        int store_fd;
+        int staging_fd, store_fd;
+        bool has_new;            /* folders that the store had none for */
         struct staged *files;
         size_t n_files, files_allocated;
         int *dir_fds;
@@ -184,28 +185,74 @@ static int publish_file(const struct publication *p, const struct staged *file) 
         }
 }
 
+/* Moves the files of a folder into one that somebody else was quicker with. */
+static int publish_files_of(int from_fd, int store_fd, const char *to) {
+        _cleanup_free_ char *dirents = malloc(DIRENTS_SIZE);
+        __attribute__((cleanup(names_done))) struct names names = {};
+        _cleanup_close_ int to_fd = -1;
+        int r;
+
+        if (!dirents)
+                return -ENOMEM;
+        to_fd = open_directory(store_fd, to);
+        if (to_fd < 0)
+                return to_fd;
+        r = names_read(&names, from_fd, dirents);
+        for (size_t i = 0; r >= 0 && i < names.n; i++)
+                r = move(from_fd, names.sorted[i], to_fd, names.sorted[i]);
+        return r;
+}
+
+/* Moves a folder that the store had none for when the run began. */
+static int publish_new_folder(const struct publication *p, const char *kind, unsigned number) {
+        _cleanup_close_ int fd = -1;
+        char from[32], to[16];
+
+        (void) snprintf(to, sizeof to, "%s/%02x", kind, number);
+        (void) snprintf(from, sizeof from, "new/%s", to);
+        fd = open_directory(p->staging_fd, from);
+        if (fd < 0)
+                return is_no_directory(fd) ? 0 : fd;
+        if (renameat2(p->staging_fd, from, p->store_fd, to, RENAME_NOREPLACE) >= 0)
+                return 0;
+        if (errno == EINVAL && mkdirat(p->store_fd, to, 0700) >= 0)
+                errno = EEXIST;
+        return errno == EEXIST ? publish_files_of(fd, p->store_fd, to) : -errno;
+}
+
+static int publish_prefix(const struct publication *p, unsigned first) {
+        int r = 0;
+
+        if (p->has_new) {
+                r = publish_new_folder(p, "objects", first);
+                if (r >= 0)
+                        r = publish_new_folder(p, "trees", first);
+        }
+        for (size_t i = p->starts[first]; r >= 0 && i < p->starts[first + 1]; i++)
+                r = publish_file(p, &p->files[i]);
+        return r;
+}
+
 static void work(void *userdata, unsigned number) {
         struct publication *p = userdata;
 
         (void) number;
         for (;;) {
                 unsigned first = __atomic_fetch_add(&p->next, 1, __ATOMIC_RELAXED);
+                int r;
 
                 if (first > 255)
                         return;
-                for (size_t i = p->starts[first]; i < p->starts[first + 1]; i++) {
-                        int r = publish_file(p, &p->files[i]);
-
-                        if (r < 0) {
-                                __atomic_store_n(&p->error, r, __ATOMIC_RELAXED);
-                                return;
-                        }
+                r = publish_prefix(p, first);
+                if (r < 0) {
+                        __atomic_store_n(&p->error, r, __ATOMIC_RELAXED);
+                        return;
                 }
         }
 }
 
 int volt_publish(int staging_fd, int store_fd, unsigned n_threads) {
-        struct publication p = { .store_fd = store_fd };
+        struct publication p = { .staging_fd = staging_fd, .store_fd = store_fd };
         int r;
 
         if (n_threads == 0)
@@ -213,7 +260,8 @@ int volt_publish(int staging_fd, int store_fd, unsigned n_threads) {
         r = collect(&p, staging_fd);
         if (r >= 0) {
                 sort_files(&p);
-                run_threads(p.n_files < 64 ? 1 : n_threads, work, &p);
+                p.has_new = faccessat(staging_fd, "new", F_OK, 0) >= 0;
+                run_threads(p.n_files < 64 && !p.has_new ? 1 : n_threads, work, &p);
                 r = p.error;
         }
         publication_done(&p);

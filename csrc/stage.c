@@ -6,12 +6,19 @@
 #include "store.h"
 #include "tee.h"
 
-void stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_job *job) {
+int stage_init(struct stage *s, int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_job *job) {
+        int r;
+
         *s = (struct stage) { .store_fd = store_fd, .staging_fd = staging_fd, .owner = owner, .job = job };
+        s->objects.fd = s->trees.fd = -1;
         pthread_mutex_init(&s->lock, NULL);
+        r = fanout_open(&s->objects, store_fd, "objects");
+        return r < 0 ? r : fanout_open(&s->trees, store_fd, "trees");
 }
 
 void stage_done(struct stage *s) {
+        fanout_done(&s->objects);
+        fanout_done(&s->trees);
         digest_set_done(&s->known);
         pthread_mutex_destroy(&s->lock);
 }
@@ -45,34 +52,59 @@ static int own_directory(struct stager *s) {
         return s->dir_fd < 0 ? -errno : 0;
 }
 
-static void staged_path(char *ret, const char *folder, bool replace, const unsigned char *digest) {
-        ret = stpcpy(stpcpy(ret, folder), replace ? ".replace/" : "/");
-        digest_to_hex(ret, digest);
-}
+/* Where something is to be staged. */
+struct place {
+        int dir_fd;
+        char path[STORE_PATH_SIZE];
+};
 
-/* Makes the directory part of a path of two components. */
-static int make_parent(int dir_fd, const char *path) {
-        char folder[32];
-        size_t size = (size_t) (strchr(path, '/') - path);
+static int find_place(struct stager *s, const struct fanout *f, bool replace, const unsigned char *digest,
+                      struct place *ret) {
+        int r;
 
-        memcpy(folder, path, size);
-        folder[size] = 0;
-        return mkdirat(dir_fd, folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-static int create(struct stager *s, const char *path) {
-        int fd, r;
-
+        if (!replace && !f->buckets[digest[0]].is_there) {
+                ret->dir_fd = s->stage->staging_fd;
+                store_path(stpcpy(ret->path, "new/"), f->folder, digest);
+                return 0;
+        }
         r = own_directory(s);
-        for (unsigned i = 0; r >= 0; i++) {
-                fd = RETRY_EINTR(openat(s->dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+        ret->dir_fd = s->dir_fd;
+        digest_to_hex(stpcpy(stpcpy(ret->path, f->folder), replace ? ".replace/" : "/"), digest);
+        return r;
+}
+
+/* Makes the directories in a path; the last of them is tried first, since mostly it is the one that is missing. */
+static int make_parents(int dir_fd, const char *path) {
+        char parent[STORE_PATH_SIZE];
+        const char *end = strrchr(path, '/');
+        int r;
+
+        if (!end)
+                return 0;
+        *(char *) mempcpy(parent, path, (size_t) (end - path)) = 0;
+        if (mkdirat(dir_fd, parent, 0700) >= 0 || errno == EEXIST)
+                return 0;
+        if (errno != ENOENT)
+                return -errno;
+        r = make_parents(dir_fd, parent);
+        if (r >= 0 && mkdirat(dir_fd, parent, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        return r;
+}
+
+static int create(int dir_fd, const char *path) {
+        for (unsigned i = 0;; i++) {
+                int fd, r;
+
+                fd = RETRY_EINTR(openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
                 if (fd >= 0)
                         return fd;
                 if (errno != ENOENT || i > 0)
                         return -errno;
-                r = make_parent(s->dir_fd, path);
+                r = make_parents(dir_fd, path);
+                if (r < 0)
+                        return r;
         }
-        return r;
 }
 
 /* Gives a file that was written up to `end` its size and metadata. */
@@ -132,13 +164,13 @@ static int claim(struct stager *s, const unsigned char *digest, uint64_t size, e
         return r;
 }
 
-int stage_write(struct stager *s, const char *path, const unsigned char *data, size_t size,
-                const struct metadata *metadata) {
+static int write_at(struct stager *s, const struct place *place, const unsigned char *data, size_t size,
+                    const struct metadata *metadata) {
         _cleanup_close_ int fd = -1;
         off_t end = 0;
         int r;
 
-        fd = create(s, path);
+        fd = create(place->dir_fd, place->path);
         if (fd < 0)
                 return fd;
         if (!metadata)
@@ -147,31 +179,53 @@ int stage_write(struct stager *s, const char *path, const unsigned char *data, s
         return r < 0 ? r : finish(s, fd, end, size, metadata);
 }
 
+int stage_new(struct stager *s, const unsigned char *digest, bool replace, const unsigned char *data, size_t size,
+              const struct metadata *metadata) {
+        struct place place;
+        int r;
+
+        r = find_place(s, metadata ? &s->stage->objects : &s->stage->trees, replace, digest, &place);
+        return r < 0 ? r : write_at(s, &place, data, size, metadata);
+}
+
 int stage_data(struct stager *s, const unsigned char *data, size_t size, const struct metadata *metadata,
                unsigned char *ret_digest) {
         enum presence presence;
-        char path[STORE_PATH_SIZE];
         int r;
 
         r = hasher_of(&s->hasher, data, size, ret_digest);
         if (r >= 0)
                 r = claim(s, ret_digest, size, &presence);
-        if (r <= 0)
-                return r;
-        staged_path(path, "objects", presence == PRESENCE_DAMAGED, ret_digest);
-        return stage_write(s, path, data, size, metadata);
+        return r <= 0 ? r : stage_new(s, ret_digest, presence == PRESENCE_DAMAGED, data, size, metadata);
+}
+
+static int move_to(int from_fd, const char *from, const struct place *to) {
+        for (unsigned i = 0;; i++) {
+                int r;
+
+                if (renameat(from_fd, from, to->dir_fd, to->path) >= 0)
+                        return 0;
+                if (errno != ENOENT || i > 0)
+                        return -errno;
+                r = make_parents(to->dir_fd, to->path);
+                if (r < 0)
+                        return r;
+        }
 }
 
 int stage_file(struct stager *s, int fd, const struct stat *st, const struct metadata *metadata, bool tells,
                unsigned char *ret_digest, uint64_t *ret_size) {
-        static const char temporary[] = "objects/.large";
+        static const char temporary[] = ".large";
         _cleanup_close_ int to = -1;
         struct tee tee = { .hasher = &s->hasher, .job = s->stage->job, .tells = tells, .from = fd };
         enum presence presence;
-        char path[STORE_PATH_SIZE];
+        struct place place;
         int r;
 
-        to = tee.to = create(s, temporary);
+        r = own_directory(s);
+        if (r < 0)
+                return r;
+        to = tee.to = create(s->dir_fd, temporary);
         if (to < 0)
                 return to;
         r = tee_file(&tee, st, ret_digest, ret_size);
@@ -179,18 +233,16 @@ int stage_file(struct stager *s, int fd, const struct stat *st, const struct met
                 r = claim(s, ret_digest, *ret_size, &presence);
         if (r > 0) {
                 r = finish(s, to, tee.end, *ret_size, metadata);
-                staged_path(path, "objects", presence == PRESENCE_DAMAGED, ret_digest);
-                if (r >= 0 && presence == PRESENCE_DAMAGED)
-                        r = make_parent(s->dir_fd, path);
                 if (r >= 0)
-                        return renameat(s->dir_fd, temporary, s->dir_fd, path) < 0 ? -errno : 0;
+                        r = find_place(s, &s->stage->objects, presence == PRESENCE_DAMAGED, ret_digest, &place);
+                if (r >= 0)
+                        return move_to(s->dir_fd, temporary, &place);
         }
         (void) unlinkat(s->dir_fd, temporary, 0);
         return r;
 }
 
 int stage_record(struct stager *s, const unsigned char *data, size_t size, const unsigned char *digest) {
-        char path[STORE_PATH_SIZE];
         bool replace = true;
         int r;
 
@@ -201,6 +253,5 @@ int stage_record(struct stager *s, const unsigned char *data, size_t size, const
                 replace = false;
         else if (r < 0)
                 return r;
-        staged_path(path, "trees", replace, digest);
-        return stage_write(s, path, data, size, NULL);
+        return stage_new(s, digest, replace, data, size, NULL);
 }

@@ -11,8 +11,17 @@ struct volt_staging {
         sha256_t md;
 };
 
+void volt_staging_free(struct volt_staging *s) {
+        if (!s)
+                return;
+        stage_done(&s->stage);
+        cleanup_sha256(&s->md);
+        free(s);
+}
+
 int volt_staging_new(int store_fd, int staging_fd, const struct volt_owner *owner, struct volt_staging **ret) {
         struct volt_staging *s;
+        int r;
 
         s = calloc(1, sizeof *s);
         if (!s)
@@ -22,17 +31,13 @@ int volt_staging_new(int store_fd, int staging_fd, const struct volt_owner *owne
                 free(s);
                 return -ENOMEM;
         }
-        stage_init(&s->stage, store_fd, staging_fd, owner, NULL);
+        r = stage_init(&s->stage, store_fd, staging_fd, owner, NULL);
+        if (r < 0) {
+                volt_staging_free(s);
+                return r;
+        }
         *ret = s;
         return 0;
-}
-
-void volt_staging_free(struct volt_staging *s) {
-        if (!s)
-                return;
-        stage_done(&s->stage);
-        cleanup_sha256(&s->md);
-        free(s);
 }
 
 static int stage_one(struct stager *stager, struct volt_staged_file *file) {
@@ -40,12 +45,12 @@ static int stage_one(struct stager *stager, struct volt_staged_file *file) {
         int r;
 
         if (!file->metadata)
-                return stage_write(stager, file->path, file->data, file->size, NULL);
+                return stage_new(stager, file->digest, file->replaces, file->data, file->size, NULL);
         r = metadata_decode(file->metadata, file->metadata_size, &metadata);
         if (r < 0)
                 return r;
-        if (file->path)
-                return stage_write(stager, file->path, file->data, file->size, &metadata);
+        if (file->is_new)
+                return stage_new(stager, file->digest, file->replaces, file->data, file->size, &metadata);
         return stage_data(stager, file->data, file->size, &metadata, file->digest);
 }
 

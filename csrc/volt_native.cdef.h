@@ -136,14 +136,15 @@ int volt_ingest(const struct volt_ingest *request, struct volt_job *job, struct 
 /* Whether a program of csrc/glob.h matches a name. */
 bool volt_glob_matches(const uint32_t *program, const char *text, size_t size);
 
-/* A file to be staged from memory. */
+/* A file to be staged from memory: an object, or without metadata a record. */
 struct volt_staged_file {
-        const char *path;                 /* two components; NULL: an object's, by its digest, unless it is stored */
         const unsigned char *data;
         size_t size;
-        const unsigned char *metadata;    /* encoded, as in a record; NULL: that of any new file, for records */
+        const unsigned char *metadata;    /* encoded, as in a record */
         size_t metadata_size;
-        unsigned char digest[32];         /* what was found out, without a path */
+        bool is_new;                      /* the caller knows the digest, and that this is not stored; all records are */
+        bool replaces;                    /* ... or that what is stored is damaged */
+        unsigned char digest[32];         /* of what is not known to be new, what was found out */
 };
 
 struct volt_staging;
@@ -155,11 +156,12 @@ void volt_staging_free(struct volt_staging *staging);
 /* Writes new files into the staging directory of thread `number`, which may be any above 0. For several threads. */
 int volt_stage_files(struct volt_staging *staging, unsigned number, struct volt_staged_file *files, size_t n_files);
 
-/* How many objects were new, of those that were written by their digest. */
+/* How many objects were new, of those whose digests were found out. */
 void volt_staging_counts(struct volt_staging *staging, uint64_t *ret_objects, uint64_t *ret_bytes);
 
 /* Moves what was staged to where it belongs, without replacing but for what is in "*.replace". */
 int volt_publish(int staging_fd, int store_fd, unsigned n_threads);
+
 /* How the files of a checkout get their content. */
 enum volt_checkout_mode {
         VOLT_CHECKOUT_LINK,           /* they are hard links to objects and variants of the store */

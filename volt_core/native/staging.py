@@ -15,19 +15,19 @@ class StagedFile:
     """A new file.
 
     Attributes:
-        path: where it is to be, two components; empty for an object that goes by its digest, unless it is stored.
         data: its content, until it is written.
         metadata: encoded as in a record, and empty for records.
-        digest: of one without a path, as soon as it is written.
+        digest: empty for an object that may be stored already: then it is found out when the file is written.
+        replaces: it takes the place of something damaged.
     """
 
-    __slots__ = ("data", "digest", "metadata", "path")
+    __slots__ = ("data", "digest", "metadata", "replaces")
 
-    def __init__(self, path: str, data: bytes, metadata: bytes) -> None:
-        self.path = path
+    def __init__(self, data: bytes, metadata: bytes, digest: bytes = b"", *, replaces: bool = False) -> None:
         self.data = data
         self.metadata = metadata
-        self.digest = b""
+        self.digest = digest
+        self.replaces = replaces
 
 
 class Staging:
@@ -56,17 +56,17 @@ class Staging:
                 metadata = item.metadata = ffi.from_buffer("unsigned char[]", file.metadata)
                 item.metadata_size = len(file.metadata)
                 held.append(metadata)
-            if file.path:
-                path = item.path = ffi.new("char[]", file.path.encode())
-                held.append(path)
+            if file.digest:
+                item.is_new, item.replaces = True, file.replaces
+                ffi.memmove(item.digest, file.digest, len(file.digest))
         _check(self._native.lib.volt_stage_files(self._staging, number, items, len(files)))
         for item, file in zip(items, files, strict=True):
             file.data = b""
-            if not file.path:
+            if not file.digest:
                 file.digest = bytes(ffi.buffer(item.digest))
 
     def counts(self) -> tuple[int, int]:
-        """Return how many objects were new, of those that go by their digest, and how many bytes these have."""
+        """Return how many objects were new, of those that came without a digest, and how many bytes these have."""
         objects, byte_count = self._native.ffi.new("uint64_t *"), self._native.ffi.new("uint64_t *")
         self._native.lib.volt_staging_counts(self._staging, objects, byte_count)
         return objects[0], byte_count[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -97,6 +98,20 @@ def what_writes() -> Callable[..., list[Callable[[], object]]]:
         ]
 
     return acts
+
+
+@pytest.fixture
+def half_used() -> Callable[[Path], CasStore]:
+    """Make an empty store where half of the folders are there, as in one that has had content."""
+
+    def make(path: Path) -> CasStore:
+        store = CasStore(path)
+        store._layout.prepare()
+        for kind, first in itertools.product(("objects", "trees"), range(0, 256, 2)):
+            (path / kind / f"{first:02x}").mkdir(0o700)
+        return store
+
+    return make
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import re
 
 import pytest
 
-from volt_cas.store import CasStore
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import StoreError
 from volt_core.testing.syscalls import CHANGES, SYNCS, boundaries, in_two, run_failing, trace
@@ -36,9 +35,9 @@ def source(memory_path):
 
 
 @pytest.fixture
-def stores(memory_path):
+def stores(memory_path, half_used):
     """Empty stores, as many as are asked for."""
-    return (CasStore(memory_path / f"cas-{os.getpid()}-{number}") for number in itertools.count())
+    return (half_used(memory_path / f"cas-{os.getpid()}-{number}") for number in itertools.count())
 
 
 def failing_everywhere(act, prepare, error, below, reads=_READS, half=list):

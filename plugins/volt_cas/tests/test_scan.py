@@ -293,8 +293,8 @@ def test_metadata_is_set_before_content_becomes_visible(store, source, monkeypat
     original = writer.publish
 
     def publish(staging, place):
-        found = Path(f"/proc/self/fd/{staging}").resolve().glob("*/objects/*")
-        seen.extend(path.stat().st_mode & 0o777 for path in found)
+        found = Path(f"/proc/self/fd/{staging}").resolve().glob("*/objects/**/*")
+        seen.extend(path.stat().st_mode & 0o777 for path in found if path.is_file())
         original(staging, place)
 
     monkeypatch.setattr(writer, "publish", publish)

@@ -43,7 +43,7 @@ class Behind:
     def flush(self) -> tuple[int, int]:
         """Wait until all files are written; return how many objects and bytes were new since the last time.
 
-        Counted are those that go by their digest. Raises :class:`OSError`.
+        Counted are those that came without a digest. Raises :class:`OSError`.
         """
         self._submit()
         while self._running:

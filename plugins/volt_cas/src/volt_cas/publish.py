@@ -3,7 +3,7 @@
 A staging directory has a directory for each thread that writes (0 for the Python code, others for the extension), so
 that no two wait for the lock of one. In each are ``objects`` and ``trees``; what takes the place of something damaged
 is in ``objects.replace`` and ``trees.replace``; top records, which come last, are in ``tops``. ``csrc/publish.c`` does
-the same.
+the same. The extension stages in ``new``, fanned out as the store is, what the store has no folder for.
 """
 
 from __future__ import annotations

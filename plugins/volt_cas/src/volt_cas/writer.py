@@ -106,7 +106,7 @@ class Writer:
 
         Larger content goes to a :meth:`stream`: what is both in the one and behind would be counted twice.
         """
-        file = StagedFile("", data, record.encode_metadata(metadata))
+        file = StagedFile(data, record.encode_metadata(metadata))
         behind = self._find_behind()
         if behind is None:
             file.digest, file.data = self.add(data, metadata), b""
@@ -125,7 +125,8 @@ class Writer:
             return
         behind = self._find_behind()
         if behind is not None:
-            behind.add(StagedFile(self._name(OBJECTS, digest), data, record.encode_metadata(metadata)))
+            encoded = record.encode_metadata(metadata)
+            behind.add(StagedFile(data, encoded, digest, replaces=digest in self._replace))
         else:
             descriptor = self.create(OBJECTS, digest)
             try:
@@ -197,7 +198,7 @@ class Writer:
     def _stage_record(self, digest: bytes, data: bytes, *, is_top: bool) -> None:
         behind = None if is_top else self._find_behind()
         if behind is not None:
-            behind.add(StagedFile(self._name(TREES, digest), data, b""))
+            behind.add(StagedFile(data, b"", digest, replaces=digest in self._replace))
             return
         descriptor = self.create(TOPS if is_top else TREES, digest)
         with open(descriptor, "wb", buffering=0) as file:
@@ -245,7 +246,7 @@ class Writer:
 
     def _own_path(self, folder: str, digest: bytes) -> str:
         """Return where in the staging directory the Python code puts an object or a record."""
-        return f"{OWN}/{self._name(folder, digest)}"
+        return f"{OWN}/{staged_name(folder, digest, replace=digest in self._replace)}"
 
     def _find_behind(self) -> Behind | None:
         """Return what writes files from memory; None where it is for the caller to do."""
@@ -256,10 +257,6 @@ class Writer:
 
                 self._behind = Behind(extension, self.store_fd, self.staging_fd, self._applier.owner)
         return self._behind
-
-    def _name(self, folder: str, digest: bytes) -> str:
-        """Return where in the staging directory of a thread an object or a record belongs."""
-        return staged_name(folder, digest, replace=digest in self._replace)
 
     def finish(self, descriptor: int, metadata: Metadata) -> None:
         applicable = self._applier.applicable(metadata)
