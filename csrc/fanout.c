@@ -47,7 +47,7 @@ struct listing {
         size_t allocated;
 };
 
-static int add_file(void *userdata, const char *name) {
+static int add_file(void *userdata, const char *name, unsigned char type) {
         struct listing *listing = userdata;
         struct fanout *f = listing->f;
         struct bucket *bucket = &f->buckets[listing->number];
@@ -57,6 +57,7 @@ static int add_file(void *userdata, const char *name) {
         if (strnlen(name, DIGITS - 2) < DIGITS - 2)
                 return 0;
         file.digest[0] = (unsigned char) listing->number;
+        file.is_irregular = type != DT_REG && type != DT_UNKNOWN;
         suffix = name + DIGITS - 2;
         if (!hex_to_bytes(file.digest + 1, name, VOLT_DIGEST_SIZE - 1) || !is_suffix(suffix, f->has_suffixes))
                 return 0;
@@ -71,10 +72,11 @@ static int add_file(void *userdata, const char *name) {
         return 0;
 }
 
-static int add_bucket(void *userdata, const char *name) {
+static int add_bucket(void *userdata, const char *name, unsigned char type) {
         struct fanout *f = userdata;
         unsigned char number;
 
+        (void) type;
         if (strlen(name) == 2 && hex_to_bytes(&number, name, 1))
                 f->buckets[number].is_there = true;
         return 0;
@@ -92,31 +94,6 @@ int fanout_open(struct fanout *f, int store_fd, const char *folder) {
         return each_name(f->fd, dirents, add_bucket, f);
 }
 
-/* Takes out what has vanished meanwhile: a variant that was replaced, or that somebody removed by hand. */
-static int stat_files(struct fanout *f, unsigned number, int fd) {
-        struct bucket *bucket = &f->buckets[number];
-        size_t kept = 0;
-
-        for (size_t i = 0; i < bucket->n; i++) {
-                struct volt_stored *file = &bucket->files[i];
-                char name[STORED_NAME_SIZE];
-                struct stat st;
-
-                stored_name(f, file, name);
-                if (RETRY_EINTR(fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW)) < 0) {
-                        if (errno == ENOENT)
-                                continue;
-                        return -errno;
-                }
-                file->size = (uint64_t) st.st_size;
-                file->inode = st.st_ino;
-                file->state = S_ISREG(st.st_mode) ? STORED_FRESH : STORED_IRREGULAR;
-                bucket->files[kept++] = *file;
-        }
-        bucket->n = kept;
-        return 0;
-}
-
 static int by_name(const void *a, const void *b, void *suffixes) {
         const struct volt_stored *x = a, *y = b;
         int order = memcmp(x->digest, y->digest, VOLT_DIGEST_SIZE);
@@ -126,7 +103,7 @@ static int by_name(const void *a, const void *b, void *suffixes) {
         return strcmp((const char *) suffixes + x->suffix, (const char *) suffixes + y->suffix);
 }
 
-int fanout_list(struct fanout *f, unsigned number, bool by_stat, char *dirents) {
+int fanout_list(struct fanout *f, unsigned number, char *dirents) {
         struct bucket *bucket = &f->buckets[number];
         struct listing listing = { .f = f, .number = number };
         _cleanup_close_ int fd = -1;
@@ -138,9 +115,6 @@ int fanout_list(struct fanout *f, unsigned number, bool by_stat, char *dirents) 
         if (fd < 0)
                 return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
         r = each_name(fd, dirents, add_file, &listing);
-        /* In the order of the directory, which is that of the inodes on many file systems. */
-        if (r >= 0 && by_stat)
-                r = stat_files(f, number, fd);
         if (r < 0 || bucket->n == 0)
                 return r;
         qsort_r(bucket->files, bucket->n, sizeof *bucket->files, by_name, bucket->suffixes.data);
@@ -151,6 +125,55 @@ int fanout_list(struct fanout *f, unsigned number, bool by_stat, char *dirents) 
                         bucket->files = trimmed;
         }
         return 0;
+}
+
+int fanout_stat(const struct fanout *f, int dir_fd, struct volt_stored *file) {
+        char name[STORED_NAME_SIZE];
+        struct stat st;
+
+        stored_name(f, file, name);
+        if (RETRY_EINTR(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW)) < 0)
+                return -errno;
+        file->size = (uint64_t) st.st_size;
+        file->inode = st.st_ino;
+        file->is_irregular = !S_ISREG(st.st_mode);
+        return 0;
+}
+
+int fanout_measure(struct fanout *f, unsigned number) {
+        struct bucket *bucket = &f->buckets[number];
+        _cleanup_close_ int fd = -1;
+
+        for (size_t i = 0; i < bucket->n; i++) {
+                struct volt_stored *file = &bucket->files[i];
+                int r;
+
+                if (file->size > 0)
+                        continue;
+                if (fd < 0) {
+                        fd = fanout_open_bucket(f, number);
+                        if (fd < 0)
+                                return fd;
+                }
+                r = fanout_stat(f, fd, file);
+                if (r == -ENOENT)
+                        file->is_gone = true;
+                else if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+void fanout_drop_gone(struct fanout *f) {
+        for (unsigned number = 0; number < N_BUCKETS; number++) {
+                struct bucket *bucket = &f->buckets[number];
+                size_t kept = 0;
+
+                for (size_t i = 0; i < bucket->n; i++)
+                        if (!bucket->files[i].is_gone)
+                                bucket->files[kept++] = bucket->files[i];
+                bucket->n = kept;
+        }
 }
 
 struct volt_stored *fanout_find(const struct fanout *f, const unsigned char *digest) {

@@ -35,11 +35,18 @@ struct fanout {
 int fanout_open(struct fanout *f, int store_fd, const char *folder);
 void fanout_done(struct fanout *f);
 
-/* Lists one bucket. With `by_stat`, size and inode are those of lstat(), and what is no regular file gets the state
- * STORED_IRREGULAR; without it both are 0. `dirents` has DIRENTS_SIZE bytes. */
-int fanout_list(struct fanout *f, unsigned number, bool by_stat, char *dirents);
+/* Lists one bucket: names alone, so sizes and inodes are 0; irregular is what the directory itself says is no file. `dirents` has DIRENTS_SIZE bytes. */
+int fanout_list(struct fanout *f, unsigned number, char *dirents);
 
-enum { STORED_FRESH, STORED_IRREGULAR };
+/* Finds out size and inode of a file in a bucket, and whether it is irregular. */
+int fanout_stat(const struct fanout *f, int dir_fd, struct volt_stored *file);
+
+/* The same for all files of a bucket whose sizes are not known. What has vanished since it was listed is gone: a variant
+ * that was replaced, or what somebody removed by hand. */
+int fanout_measure(struct fanout *f, unsigned number);
+
+/* Takes out what is gone. */
+void fanout_drop_gone(struct fanout *f);
 
 /* NULL: there is none. Of several with one digest, the first. */
 struct volt_stored *fanout_find(const struct fanout *f, const unsigned char *digest);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
 #include <sys/syscall.h>
 
 #include "names.h"
@@ -8,7 +7,7 @@ static bool is_dot_or_dot_dot(const char *name) {
         return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
 }
 
-int each_name(int fd, char *dirents, int (*add)(void *userdata, const char *name), void *userdata) {
+int each_name(int fd, char *dirents, int (*add)(void *userdata, const char *name, unsigned char type), void *userdata) {
         for (;;) {
                 long n = RETRY_EINTR(syscall(SYS_getdents64, fd, dirents, DIRENTS_SIZE));
 
@@ -23,17 +22,18 @@ int each_name(int fd, char *dirents, int (*add)(void *userdata, const char *name
                         at += entry->d_reclen;
                         if (is_dot_or_dot_dot(entry->d_name))
                                 continue;
-                        r = add(userdata, entry->d_name);
+                        r = add(userdata, entry->d_name, entry->d_type);
                         if (r < 0)
                                 return r;
                 }
         }
 }
 
-static int add_name(void *userdata, const char *name) {
+static int add_name(void *userdata, const char *name, unsigned char type) {
         struct names *names = userdata;
         int r;
 
+        (void) type;
         r = buffer_append(&names->data, name, strlen(name) + 1);
         if (r >= 0)
                 names->n++;

@@ -5,12 +5,14 @@
 #ifndef VOLT_NAMES_H
 #define VOLT_NAMES_H
 
+#include <dirent.h>
+
 #include "util.h"
 
 #define DIRENTS_SIZE (64U * 1024U)
 
-/* Calls add() for each, in the order of the directory. `dirents` has DIRENTS_SIZE bytes. */
-int each_name(int fd, char *dirents, int (*add)(void *userdata, const char *name), void *userdata);
+/* Calls add() for each, in the order of the directory; `type` is a d_type. `dirents` has DIRENTS_SIZE bytes. */
+int each_name(int fd, char *dirents, int (*add)(void *userdata, const char *name, unsigned char type), void *userdata);
 
 /* All of them, in byte order. */
 struct names {

@@ -70,13 +70,14 @@ static bool is_no_directory(int error) {
         return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
 }
 
-static int add_file(void *userdata, const char *name) {
+static int add_file(void *userdata, const char *name, unsigned char type) {
         struct place *place = userdata;
         struct publication *p = place->p;
         unsigned char digest[VOLT_DIGEST_SIZE];
         struct staged *file;
         int r;
 
+        (void) type;
         if (strlen(name) != 2 * VOLT_DIGEST_SIZE || !hex_to_bytes(digest, name, sizeof digest))
                 return 0;
         r = grow(&p->files, &p->files_allocated, p->n_files + 1, sizeof *p->files, 256);
@@ -90,12 +91,13 @@ static int add_file(void *userdata, const char *name) {
 }
 
 /* The folders that one thread has staged in. */
-static int add_thread(void *userdata, const char *name) {
+static int add_thread(void *userdata, const char *name, unsigned char type) {
         struct place *staging = userdata;
         struct publication *p = staging->p;
         _cleanup_close_ int fd = -1;
         int r;
 
+        (void) type;
         fd = open_directory(staging->fd, name);
         if (fd < 0)
                 return is_no_directory(fd) ? 0 : fd;

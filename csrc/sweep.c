@@ -47,7 +47,7 @@ static int run_pass(struct pass *pass, unsigned n_threads) {
 
 static int list_bucket(struct volt_choice *c, struct fanout *f, unsigned number, char *dirents) {
         (void) c;
-        return fanout_list(f, number, false, dirents);
+        return fanout_list(f, number, dirents);
 }
 
 static double seconds(const struct timespec *t) {

@@ -5,7 +5,7 @@
 #include "fanout.h"
 #include "record.h"
 
-/* The state of a file during gc, in place of the one that fanout_list() gave it. */
+/* The state of a file during gc. */
 enum {
         STATE_UNREACHED,
         STATE_KEPT,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Verification of a store. First all names and sizes are listed, then everything is hashed: large files first, so that no
- * thread is left with one at the end, then bucket by bucket.
+ * Verification of a store. First all names are listed. Then records are read: they say how large most objects are, so
+ * only what no record names is asked for its size. Then all else is hashed: large files first, so that no thread is left
+ * with one at the end, then bucket by bucket.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,26 +13,22 @@
 
 /* Bytes; a file of this size is a task of its own. */
 #define LARGE (8UL * 1024 * 1024)
-#define N_FOLDERS 3U
 
 struct large {
         const struct fanout *fanout;
-        const struct volt_stored *file;
+        struct volt_stored *file;
 };
 
+/* What several threads do with all buckets of some folders. */
 struct pass {
         struct volt_verification *v;
-        struct large *large;
+        int (*work)(struct verifier *t, struct fanout *f, unsigned number);
+        struct fanout *folders[3];
+        size_t n_folders;
+        struct large *large;              /* files that come before the buckets */
         size_t n_large;
         atomic_size_t next;
 };
-
-/* How the listing of records, objects and variants is spread over tasks, and the hashing after the large files. */
-static struct fanout *folder_of(struct volt_verification *v, size_t task) {
-        struct fanout *folders[N_FOLDERS] = { &v->records, &v->objects, &v->variants };
-
-        return folders[task / N_BUCKETS];
-}
 
 int verify_note_damage(struct volt_verification *v, int error, const char *folder, unsigned number, const char *name) {
         char path[STORE_PATH_SIZE + STORED_NAME_SIZE];
@@ -47,25 +44,13 @@ int verify_note_damage(struct volt_verification *v, int error, const char *folde
         return r;
 }
 
-static void list_work(void *userdata, unsigned thread) {
-        _cleanup_free_ char *dirents = malloc(DIRENTS_SIZE);
-        struct pass *pass = userdata;
-        struct volt_verification *v = pass->v;
+static int list_bucket(struct verifier *t, struct fanout *f, unsigned number) {
+        return fanout_list(f, number, (char *) t->hasher.buffer);
+}
 
-        (void) thread;
-        while (!failure_is_set(&v->failure)) {
-                size_t task = atomic_fetch_add(&pass->next, 1);
-                struct fanout *f;
-                int r;
-
-                if (task >= (size_t) N_FOLDERS * N_BUCKETS)
-                        return;
-                f = folder_of(v, task);
-                r = !dirents ? -ENOMEM : job_is_cancelled(v->job) ? -ECANCELED :
-                        fanout_list(f, (unsigned) (task % N_BUCKETS), f != &v->records, dirents);
-                if (r < 0)
-                        failure_set(&v->failure, r, f->folder, (unsigned) (task % N_BUCKETS), "");
-        }
+static int measure_bucket(struct verifier *t, struct fanout *f, unsigned number) {
+        (void) t;
+        return fanout_measure(f, number);
 }
 
 /* Hashes an open file of a known size. That a read comes back short at the known end saves asking for the end again. */
@@ -95,21 +80,58 @@ static int hash_open_file(struct verifier *t, int fd, uint64_t size, unsigned ch
         return EVP_DigestFinal_ex(h->context, ret_digest, NULL) ? 0 : -ENOMEM;
 }
 
-static int hash_file(struct verifier *t, const struct fanout *f, int dir_fd, const struct volt_stored *file) {
+/* Compares the size that a file has with the one that was noted for it. */
+static void check_size(struct verifier *t, const struct fanout *f, uint64_t noted, uint64_t size) {
+        if (f == &t->v->objects && size != noted)
+                atomic_store_explicit(&t->v->has_holes, true, memory_order_relaxed);
+}
+
+static int look_at_open_file(struct verifier *t, const struct fanout *f, int fd, struct volt_stored *file) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        check_size(t, f, file->size, (uint64_t) st.st_size);
+        file->size = (uint64_t) st.st_size;
+        file->inode = st.st_ino;
+        return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+}
+
+/* Of what cannot be read, or must not be opened; returns why. */
+static int look_at_unread_file(struct verifier *t, const struct fanout *f, int dir_fd, struct volt_stored *file,
+                               int error) {
+        uint64_t noted = file->size;
+
+        if (fanout_stat(f, dir_fd, file) == -ENOENT) {
+                file->is_gone = true;
+                file->size = 0;
+        }
+        check_size(t, f, noted, file->size);
+        return file->is_irregular ? -EINVAL : error;
+}
+
+static int hash_file(struct verifier *t, const struct fanout *f, int dir_fd, struct volt_stored *file) {
         unsigned char digest[VOLT_DIGEST_SIZE];
         _cleanup_close_ int fd = -1;
         char name[STORED_NAME_SIZE];
-        int r;
+        int r = 0;
 
+        if (file->is_gone)
+                return 0;
         stored_name(f, file, name);
-        if (file->state == STORED_IRREGULAR)
-                r = -EINVAL;
-        else {
+        if (!file->is_irregular) {
                 fd = openat_noatime(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-                r = fd < 0 ? -errno : hash_open_file(t, fd, file->size, digest);
+                r = fd < 0 ? -errno : look_at_open_file(t, f, fd, file);
+                if (r >= 0)
+                        r = hash_open_file(t, fd, file->size, digest);
         }
         if (r == -ENOMEM || r == -ECANCELED)
                 return r;
+        if (fd < 0) {
+                r = look_at_unread_file(t, f, dir_fd, file, r);
+                if (file->is_gone)
+                        return 0;
+        }
         job_advance(t->v->job, 0, 1);
         if (r >= 0 && memcmp(digest, file->digest, sizeof digest) == 0)
                 return 0;
@@ -122,8 +144,8 @@ static int hash_large(struct verifier *t, const struct large *large) {
         return fd < 0 ? fd : hash_file(t, large->fanout, fd, large->file);
 }
 
-static int hash_bucket(struct verifier *t, const struct fanout *f, unsigned number) {
-        const struct bucket *bucket = &f->buckets[number];
+static int hash_bucket(struct verifier *t, struct fanout *f, unsigned number) {
+        struct bucket *bucket = &f->buckets[number];
         _cleanup_close_ int fd = -1;
 
         if (bucket->n == 0)
@@ -134,7 +156,7 @@ static int hash_bucket(struct verifier *t, const struct fanout *f, unsigned numb
         for (size_t i = 0; i < bucket->n; i++) {
                 int r;
 
-                if (bucket->files[i].size >= LARGE)
+                if (bucket->files[i].is_large)
                         continue;
                 r = hash_file(t, f, fd, &bucket->files[i]);
                 if (r < 0)
@@ -143,7 +165,7 @@ static int hash_bucket(struct verifier *t, const struct fanout *f, unsigned numb
         return 0;
 }
 
-static void hash_work(void *userdata, unsigned thread) {
+static void pass_work(void *userdata, unsigned thread) {
         struct pass *pass = userdata;
         struct volt_verification *v = pass->v;
         struct verifier t = { .v = v };
@@ -153,30 +175,35 @@ static void hash_work(void *userdata, unsigned thread) {
         (void) thread;
         while (!failure_is_set(&v->failure)) {
                 size_t task = atomic_fetch_add(&pass->next, 1);
-                const struct fanout *f;
+                const struct fanout *folder;
                 unsigned number;
-                int r = ready;
+                int r;
 
                 if (task < pass->n_large) {
-                        f = pass->large[task].fanout;
+                        folder = pass->large[task].fanout;
                         number = pass->large[task].file->digest[0];
-                        if (r >= 0)
-                                r = hash_large(&t, &pass->large[task]);
+                        r = ready < 0 ? ready : hash_large(&t, &pass->large[task]);
                 } else {
+                        struct fanout *f;
+
                         task -= pass->n_large;
-                        if (task >= (size_t) N_FOLDERS * N_BUCKETS)
+                        if (task >= pass->n_folders * N_BUCKETS)
                                 break;
-                        f = folder_of(v, task);
+                        folder = f = pass->folders[task / N_BUCKETS];
                         number = (unsigned) (task % N_BUCKETS);
-                        if (r >= 0)
-                                r = f == &v->records ? verify_records(&t, number) : hash_bucket(&t, f, number);
+                        r = ready < 0 ? ready : job_is_cancelled(v->job) ? -ECANCELED : pass->work(&t, f, number);
                 }
                 if (r < 0)
-                        failure_set(&v->failure, r, f->folder, number, "");
+                        failure_set(&v->failure, r, folder->folder, number, "");
         }
         hasher_done(&t.hasher);
         buffer_done(&t.record);
         free(t.children);
+}
+
+static int run_pass(struct pass *pass, unsigned n_threads) {
+        run_threads(n_threads, pass_work, pass);
+        return pass->v->failure.error;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -185,28 +212,7 @@ static int by_size(const void *a, const void *b) {
         return (x->file->size < y->file->size) - (x->file->size > y->file->size);
 }
 
-/* Adds up what was listed, and picks the large files. */
-static int sum_up(struct volt_verification *v, struct pass *pass) {
-        struct fanout *folders[] = { &v->objects, &v->variants };
-        size_t allocated = 0;
-
-        for (size_t i = 0; i < 2 * N_BUCKETS; i++) {
-                const struct fanout *f = folders[i / N_BUCKETS];
-                const struct bucket *bucket = &f->buckets[i % N_BUCKETS];
-
-                for (size_t j = 0; j < bucket->n; j++) {
-                        v->result.bytes += bucket->files[j].size;
-                        if (bucket->files[j].size < LARGE)
-                                continue;
-                        if (grow(&pass->large, &allocated, pass->n_large + 1, sizeof *pass->large, 64) < 0)
-                                return -ENOMEM;
-                        pass->large[pass->n_large++] = (struct large) { .fanout = f, .file = &bucket->files[j] };
-                }
-        }
-        if (pass->n_large > 0)
-                qsort(pass->large, pass->n_large, sizeof *pass->large, by_size);
-        __atomic_store_n(&v->job->total, v->result.bytes, __ATOMIC_RELAXED);
-
+static int number_records(struct volt_verification *v) {
         for (unsigned i = 0; i < N_BUCKETS; i++) {
                 if (v->records.buckets[i].n > UINT32_MAX - v->first_record[i])
                         return -EOVERFLOW;
@@ -216,8 +222,55 @@ static int sum_up(struct volt_verification *v, struct pass *pass) {
         return v->nodes ? 0 : -ENOMEM;
 }
 
+static uint64_t add_up(const struct volt_verification *v) {
+        const struct fanout *folders[] = { &v->objects, &v->variants };
+        uint64_t bytes = 0;
+
+        for (size_t i = 0; i < 2 * N_BUCKETS; i++) {
+                const struct bucket *bucket = &folders[i / N_BUCKETS]->buckets[i % N_BUCKETS];
+
+                for (size_t j = 0; j < bucket->n; j++)
+                        bytes += bucket->files[j].size;
+        }
+        return bytes;
+}
+
+/* Picks the large files. */
+static int pick_large(struct pass *pass) {
+        size_t allocated = 0;
+
+        for (size_t i = 0; i < pass->n_folders * N_BUCKETS; i++) {
+                const struct fanout *f = pass->folders[i / N_BUCKETS];
+                const struct bucket *bucket = &f->buckets[i % N_BUCKETS];
+
+                for (size_t j = 0; j < bucket->n; j++) {
+                        struct volt_stored *file = &bucket->files[j];
+
+                        if (file->size < LARGE)
+                                continue;
+                        if (grow(&pass->large, &allocated, pass->n_large + 1, sizeof *pass->large, 64) < 0)
+                                return -ENOMEM;
+                        file->is_large = true;
+                        pass->large[pass->n_large++] = (struct large) { .fanout = f, .file = file };
+                }
+        }
+        if (pass->n_large > 0)
+                qsort(pass->large, pass->n_large, sizeof *pass->large, by_size);
+        return 0;
+}
+
 static int verify_run(struct volt_verification *v, int store_fd, unsigned n_threads) {
-        struct pass listing = { .v = v }, hashing = { .v = v };
+        /* Records first: whatever runs meanwhile has linked what a record names before it. */
+        struct pass listing = {
+                .v = v, .work = list_bucket, .folders = { &v->records, &v->objects, &v->variants }, .n_folders = 3,
+        };
+        struct pass reading = { .v = v, .work = verify_records, .folders = { &v->records }, .n_folders = 1 };
+        struct pass measuring = {
+                .v = v, .work = measure_bucket, .folders = { &v->objects, &v->variants }, .n_folders = 2,
+        };
+        struct pass hashing = {
+                .v = v, .work = hash_bucket, .folders = { &v->objects, &v->variants }, .n_folders = 2,
+        };
         int r;
 
         r = fanout_open(&v->records, store_fd, "trees");
@@ -225,22 +278,28 @@ static int verify_run(struct volt_verification *v, int store_fd, unsigned n_thre
                 r = fanout_open(&v->objects, store_fd, "objects");
         if (r >= 0)
                 r = fanout_open(&v->variants, store_fd, "variants");
-        if (r < 0)
-                return r;
-        /* Records first: whatever runs meanwhile has linked what a record names before it. */
-        run_threads(n_threads, list_work, &listing);
-        if (v->failure.error < 0)
-                return v->failure.error;
-        r = sum_up(v, &hashing);
+        if (r >= 0)
+                r = run_pass(&listing, n_threads);
+        if (r >= 0)
+                r = number_records(v);
+        if (r >= 0)
+                r = run_pass(&reading, n_threads);
+        if (r >= 0)
+                r = run_pass(&measuring, n_threads);
+        if (r >= 0)
+                r = pick_large(&hashing);
         if (r >= 0) {
-                run_threads(n_threads, hash_work, &hashing);
-                r = v->failure.error;
+                __atomic_store_n(&v->job->total, add_up(v), __ATOMIC_RELAXED);
+                r = run_pass(&hashing, n_threads);
         }
         free(hashing.large);
         if (r >= 0)
                 r = verify_levels(v);
         if (r < 0)
                 return r;
+        fanout_drop_gone(&v->objects);
+        fanout_drop_gone(&v->variants);
+        v->result.bytes = add_up(v);
         v->result.objects = fanout_count(&v->objects);
         v->result.records = fanout_count(&v->records);
         v->result.is_whole = !v->has_holes;

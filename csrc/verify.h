@@ -26,7 +26,7 @@ struct volt_verification {
 
         struct volt_job *job;
         struct failure failure;
-        atomic_bool has_holes;            /* a record names what is not there */
+        atomic_bool has_holes;            /* a record names what is not there, or not as it says */
         pthread_mutex_t lock;             /* of damaged */
         struct buffer damaged;
         struct volt_verified result;
@@ -43,8 +43,8 @@ struct verifier {
 
 int verify_note_damage(struct volt_verification *v, int error, const char *folder, unsigned number, const char *name);
 
-/* Hashes and decodes the records of one bucket, and looks for what they name. */
-int verify_records(struct verifier *t, unsigned number);
+/* Hashes and decodes the records of one bucket, looks for what they name, and notes how large it must be. */
+int verify_records(struct verifier *t, struct fanout *f, unsigned number);
 
 /* Looks at what shows only when all records are known: their kinds, and the depth. */
 int verify_levels(struct volt_verification *v);

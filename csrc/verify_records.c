@@ -22,6 +22,16 @@ static int add_child(struct verifier *t, struct node *node, const unsigned char 
         return 0;
 }
 
+/* Notes the size that an object must have; that it has it shows when it is read. */
+static void note_object(struct verifier *t, const unsigned char *digest, uint64_t size) {
+        struct volt_stored *object = fanout_find(&t->v->objects, digest);
+        uint64_t noted = 0;
+
+        if (!object || (!__atomic_compare_exchange_n(&object->size, &noted, size, false, __ATOMIC_RELAXED,
+                                                     __ATOMIC_RELAXED) && noted != size))
+                atomic_store_explicit(&t->v->has_holes, true, memory_order_relaxed);
+}
+
 static int look_at_directory(struct verifier *t, struct node *node) {
         struct directory_reader reader;
         struct entry entry;
@@ -35,12 +45,8 @@ static int look_at_directory(struct verifier *t, struct node *node) {
                         r = add_child(t, node, entry.digest);
                         if (r < 0)
                                 return r;
-                } else if (entry.type == 'f' && entry.size > 0) {
-                        const struct volt_stored *object = fanout_find(&t->v->objects, entry.digest);
-
-                        if (!object || object->size != entry.size)
-                                atomic_store_explicit(&t->v->has_holes, true, memory_order_relaxed);
-                }
+                } else if (entry.type == 'f' && entry.size > 0)
+                        note_object(t, entry.digest, entry.size);
         }
         return r;
 }
@@ -87,14 +93,14 @@ static int look_at_record(struct verifier *t, struct node *node) {
         return 0;
 }
 
-int verify_records(struct verifier *t, unsigned number) {
+int verify_records(struct verifier *t, struct fanout *f, unsigned number) {
         struct volt_verification *v = t->v;
-        struct bucket *bucket = &v->records.buckets[number];
+        struct bucket *bucket = &f->buckets[number];
         _cleanup_close_ int fd = -1;
 
         if (bucket->n == 0)
                 return 0;
-        fd = fanout_open_bucket(&v->records, number);
+        fd = fanout_open_bucket(f, number);
         if (fd < 0)
                 return fd;
         for (size_t i = 0; i < bucket->n; i++) {
@@ -106,7 +112,7 @@ int verify_records(struct verifier *t, unsigned number) {
 
                 if (job_is_cancelled(v->job))
                         return -ECANCELED;
-                stored_name(&v->records, &bucket->files[i], name);
+                stored_name(f, &bucket->files[i], name);
                 r = read_whole(fd, name, &t->record);
                 is_as_named = r >= 0;
                 if (is_as_named) {

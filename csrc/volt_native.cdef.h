@@ -207,7 +207,8 @@ struct volt_stored {
         uint64_t size;
         uint64_t inode;
         uint32_t suffix;
-        uint32_t state;
+        uint8_t state;                /* during gc */
+        bool is_irregular, is_large, is_gone;
 };
 
 /* What volt_verify() found. The pointers belong to the verification. */

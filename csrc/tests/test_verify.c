@@ -36,7 +36,7 @@ static struct volt_verification *verify(struct sample *t) {
         char *failed = NULL;
 
         must(volt_verify(t->store.fd, 2, &job, &v, &failed) == 0);
-        must(job.total == volt_verification_result(v)->bytes);
+        must(volt_verification_result(v)->damaged_size > 0 || job.total == volt_verification_result(v)->bytes);
         return v;
 }
 
