@@ -21,13 +21,9 @@ class Shelf:
         self.cache = cache
         self.infos = []
 
-    def write(self, name, source):
+    def add(self, name, source, *, distribution=""):
         module = f"shelf{next(_modules)}_{name.replace('-', '_')}"
         (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
-        return module
-
-    def add(self, name, source, *, distribution=""):
-        module = self.write(name, source)
         distribution = distribution or f"acme-{name}"
         self.infos.append(PluginInfo(name=name, target=module, distribution=distribution, version="1.0"))
         return module

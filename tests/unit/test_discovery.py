@@ -29,7 +29,7 @@ INFOS = (
         target="two:object",
         distribution="d-two",
         version="2",
-        provides=Provides(backends={"b": "two:B"}, commands=(CommandGroup(name="c", help="C.", target="c:app"),)),
+        provides=Provides(backends=("b",), commands=(CommandGroup(name="c", help="C.", target="c:app"),)),
     ),
 )
 

@@ -300,5 +300,5 @@ def test_the_plugin_loads_and_provides_what_it_is_for(kind, parent, tmp_path, pl
     provides = loaded.info.provides
     fields = {"backend": "backends", "store": "stores", "source": "schemes", "section": "sections"}
     expected = made.name.replace("-", "_") if kind == "section" else made.name
-    given = [group.name for group in provides.commands] if kind == "command" else list(getattr(provides, fields[kind]))
-    assert given == [expected]
+    given = tuple(group.name for group in provides.commands) if kind == "command" else getattr(provides, fields[kind])
+    assert given == (expected,)

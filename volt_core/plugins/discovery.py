@@ -25,12 +25,12 @@ _KEPT = 30 * 86400  # seconds
 
 
 class Provides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a plugin brought when it was loaded: names, and of classes where they are, as ``module:name``."""
+    """What a plugin brought when it was loaded: names only."""
 
     hooks: tuple[str, ...] = ()
-    backends: dict[str, str] = {}
-    stores: dict[str, str] = {}
-    schemes: dict[str, str] = {}
+    backends: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
 

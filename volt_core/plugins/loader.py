@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import msgspec
+import pluggy
 
 from volt_core import API_VERSION
 from volt_core.contracts import Backend, ComposeSection, ImageSource, Store
 from volt_core.errors import PluginBroken
 from volt_core.models.extension import CommandGroup
 from volt_core.plugins.discovery import PluginInfo, Provides
-
-if TYPE_CHECKING:
-    import pluggy
-
-_T = TypeVar("_T")
 
 VERSION_ATTRIBUTE = "VOLT_API_VERSION"
 """In a plugin's module: the :data:`~volt_core.API_VERSION` that it was written against."""
@@ -74,22 +69,6 @@ def load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded | Failure:
         return msgspec.structs.replace(describe(info, error), seconds=time.perf_counter() - begun)
 
 
-def find_class(target: str, contract: type[_T]) -> type[_T] | None:
-    """Return a class from where it was when its plugin was loaded, which takes neither the plugin's module nor pluggy.
-
-    None if it is not there, or does not keep its contract: to load the plugin then says what is wrong.
-    """
-    try:
-        module, _, name = target.partition(":")
-        found: type[_T] = getattr(importlib.import_module(module), name)
-        _check_class(found, contract, target)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # the plugin boundary
-        return None
-    return found
-
-
 def describe(info: PluginInfo, error: BaseException) -> Failure:
     """Return what to keep of an exception that came out of a plugin."""
     import traceback
@@ -128,9 +107,9 @@ def _load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded:
     callers = manager.get_hookcallers(plugin) or []
     provides = Provides(
         hooks=tuple(sorted(caller.name for caller in callers)),
-        backends={backend.NAME: _target_of(backend) for backend in backends},
-        stores={store.NAME: _target_of(store) for store in stores},
-        schemes={scheme: _target_of(source) for source in sources for scheme in source.SCHEMES},
+        backends=tuple(backend.NAME for backend in backends),
+        stores=tuple(store.NAME for store in stores),
+        schemes=tuple(scheme for source in sources for scheme in source.SCHEMES),
         sections=tuple(section.KEY for section in sections),
         commands=tuple(commands),
     )
@@ -171,29 +150,18 @@ def _items(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any
     return [item for answer in answers for item in answer]
 
 
-def _collect(manager: pluggy.PluginManager, plugin: object, hook: str, contract: type) -> tuple[Any, ...]:
+def _collect(manager: pluggy.PluginManager, plugin: object, hook: str, base: type) -> tuple[Any, ...]:
     """Return the classes that a collecting hook of the plugin gives, checked against their contract."""
     classes = _items(manager, plugin, hook)
     for item in classes:
-        _check_class(item, contract, hook)
+        if not (isinstance(item, type) and issubclass(item, base)):
+            raise TypeError(f"{hook} returned {item!r}, not a subclass of {base.__name__}")
+        missing = [*sorted(getattr(item, "__abstractmethods__", ())), *_unset(item, base)]
+        if missing:
+            raise TypeError(f"{item.__name__} does not define {', '.join(missing)}")
     return tuple(classes)
 
 
-def _check_class(item: Any, contract: type, whence: str) -> None:
-    """Raise TypeError for what is no class of its contract, or leaves something of it undefined."""
-    if not (isinstance(item, type) and issubclass(item, contract)):
-        raise TypeError(f"{whence} returned {item!r}, not a subclass of {contract.__name__}")
-    missing = [*sorted(getattr(item, "__abstractmethods__", ())), *_unset(item, contract)]
-    if missing:
-        raise TypeError(f"{item.__name__} does not define {', '.join(missing)}")
-
-
-def _unset(item: type, contract: type) -> list[str]:
+def _unset(item: type, base: type) -> list[str]:
     """Return the class attributes that the contract names and the class does not set: Python does not look for them."""
-    return sorted(name for name in contract.__annotations__ if name.isupper() and not hasattr(item, name))
-
-
-def _target_of(item: type) -> str:
-    """Return where the class can be imported from, empty for one that cannot: it was made by a function, say."""
-    is_there = getattr(sys.modules.get(item.__module__), item.__qualname__, None) is item
-    return f"{item.__module__}:{item.__qualname__}" if is_there else ""
+    return sorted(name for name in base.__annotations__ if name.isupper() and not hasattr(item, name))

@@ -6,19 +6,18 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+import pluggy
 
 from volt_core import __version__
 from volt_core.contracts import Backend, ComposeSection, ImageSource, Store
 from volt_core.errors import BackendUnavailable, PluginClash, StoreError, UsageError, VoltError
 from volt_core.models.extension import CommandGroup
 from volt_core.plugins.discovery import DiscoveryCache, PluginInfo, Provides, scan
-from volt_core.plugins.loader import Failure, Loaded, call, describe, find_class, load
-
-if TYPE_CHECKING:
-    import pluggy
+from volt_core.plugins.loader import Failure, Loaded, call, describe, load
+from volt_core.plugins.manager import build_manager
 
 _T = TypeVar("_T")
 
@@ -26,20 +25,6 @@ BUILTIN: Final = (
     PluginInfo(name="core", target="volt_core.images.plugin", distribution="volt-core", version=__version__),
 )
 """Plugins that the core itself brings; they go the same way as all others."""
-
-
-class _Kind(NamedTuple, Generic[_T]):
-    """What there is to know of a kind of classes that plugins register by name."""
-
-    contract: type[_T]
-    names_of: Callable[[type[_T]], Iterable[str]]
-    classes_of: Callable[[Loaded], Iterable[type[_T]]]
-    names_in: Callable[[Provides], Mapping[str, str]]
-
-
-_BACKENDS = _Kind(Backend, lambda cls: (cls.NAME,), lambda it: it.backends, lambda it: it.backends)
-_STORES = _Kind(Store, lambda cls: (cls.NAME,), lambda it: it.stores, lambda it: it.stores)
-_SOURCES = _Kind(ImageSource, lambda cls: cls.SCHEMES, lambda it: it.sources, lambda it: it.schemes)
 
 
 class Plugins:
@@ -95,8 +80,6 @@ class Plugins:
         with self._lock:
             if name not in self._loaded:
                 if self._manager is None:
-                    from volt_core.plugins.manager import build_manager
-
                     self._manager = build_manager(trace=self._trace)
                 self._loaded[name] = load(self.infos()[name], self._manager)
             return self._loaded[name]
@@ -115,27 +98,27 @@ class Plugins:
         Raises :class:`BackendUnavailable` if no plugin has it, :class:`PluginBroken` if the one that had it
         does not load, :class:`PluginClash` if two have it.
         """
-        return self._one("backend", name, _BACKENDS)
+        return self._one("backend", name, lambda it: it.backends, lambda cls: (cls.NAME,), lambda it: it.backends)
 
     def backends(self) -> Mapping[str, type[Backend]]:
         """Return all backend classes by name, sorted; those of broken plugins are absent, and so are doubles."""
         found: dict[str, list[type[Backend]]] = {}
-        for info in self._those_with(lambda provides: provides.backends):
-            for backend in self._classes(info, _BACKENDS):
+        for loaded in self._those_with(lambda provides: provides.backends):
+            for backend in loaded.backends:
                 found.setdefault(backend.NAME, []).append(backend)
         return {name: only for name, (only, *others) in sorted(found.items()) if not others}
 
     def store(self, name: str) -> type[Store]:
         """Return the store class of that name. Raises :class:`StoreError` and as :meth:`backend`."""
-        return self._one("store", name, _STORES)
+        return self._one("store", name, lambda it: it.stores, lambda cls: (cls.NAME,), lambda it: it.stores)
 
     def image_source(self, scheme: str) -> type[ImageSource]:
         """Return the class that fetches images of that scheme. Raises :class:`UsageError` if there is none."""
-        return self._one("image source", scheme, _SOURCES)
+        return self._one("image source", scheme, lambda it: it.sources, lambda cls: cls.SCHEMES, lambda it: it.schemes)
 
     def sections(self) -> Mapping[str, type[ComposeSection]]:
         """Return the compose sections by key."""
-        found = self._load_those_with(lambda provides: provides.sections)
+        found = self._those_with(lambda provides: provides.sections)
         return {section.KEY: section for loaded in found for section in loaded.sections}
 
     def command_groups(self) -> tuple[CommandGroup, ...]:
@@ -167,8 +150,7 @@ class Plugins:
         One that raises gives no answer; :attr:`faults` keeps why.
         """
         answers: list[Any] = []
-        having = self._load_those_with(lambda provides: hook in provides.hooks)
-        for loaded in sorted(having, key=lambda it: it.info.name):
+        for loaded in sorted(self._those_with(lambda it: [hook] * (hook in it.hooks)), key=lambda it: it.info.name):
             if self._manager is None:
                 raise AssertionError("a plugin is loaded into a manager")
             try:
@@ -184,42 +166,34 @@ class Plugins:
         """What went wrong in plugins that :meth:`call` called."""
         return tuple(self._faults)
 
-    def _one(self, what: str, name: str, kind: _Kind[_T]) -> type[_T]:
+    def _one(
+        self,
+        what: str,
+        name: str,
+        classes_of: Callable[[Loaded], Iterable[type[_T]]],
+        names_of: Callable[[type[_T]], Iterable[str]],
+        names_in: Callable[[Provides], Iterable[str]],
+    ) -> type[_T]:
         """Find the one class that goes by `name`; look again with everything loaded if nobody is known to have it."""
-        found = self._those_named(name, kind, self._those_with(lambda provides: name in kind.names_in(provides)))
-        if not found:
-            # In case an editable plugin has changed without being installed again.
-            loaded = self.load_all().values()
-            found = self._those_named(name, kind, [item.info for item in loaded if isinstance(item, Loaded)])
-        if len(found) > 1:
-            raise _clash(what, name, [info for info, _ in found])
-        if not found:
-            raise self._unknown(what, name, kind)
-        return found[0][1]
+        for attempt in (self._those_with, self._all_after_rescan):
+            found = [
+                (loaded.info, item)
+                for loaded in attempt(lambda provides: [name] * (name in names_in(provides)))
+                for item in classes_of(loaded)
+                if name in names_of(item)
+            ]
+            if len(found) > 1:
+                raise _clash(what, name, [info for info, _ in found])
+            if found:
+                return found[0][1]
+        raise self._unknown(what, name, names_in)
 
-    def _those_named(
-        self, name: str, kind: _Kind[_T], infos: Iterable[PluginInfo]
-    ) -> list[tuple[PluginInfo, type[_T]]]:
-        return [(info, item) for info in infos for item in self._classes(info, kind) if name in kind.names_of(item)]
-
-    def _classes(self, info: PluginInfo, kind: _Kind[_T]) -> Iterable[type[_T]]:
-        """Return a plugin's classes of one kind: from where they were the last time, else by loading it."""
-        with self._lock:
-            # Whoever wants to see the hooks called does not want them passed by.
-            if info.name not in self._loaded and info.provides and not self._trace:
-                targets = dict.fromkeys(kind.names_in(info.provides).values())
-                found = [find_class(target, kind.contract) for target in targets]
-                if all(found):
-                    return [item for item in found if item]
-            loaded = self.load(info.name)
-            return kind.classes_of(loaded) if isinstance(loaded, Loaded) else ()
-
-    def _unknown(self, what: str, name: str, kind: _Kind[_T]) -> VoltError:
+    def _unknown(self, what: str, name: str, names_in: Callable[[Provides], Iterable[str]]) -> VoltError:
         """Return the error for a name nobody provides; a broken plugin that had it, or has this name, tells why."""
         for failure in self._loaded.values():
             if isinstance(failure, Failure):
                 had = failure.info.provides
-                if failure.info.name == name or (had is not None and name in kind.names_in(had)):
+                if failure.info.name == name or (had is not None and name in names_in(had)):
                     return failure.error()
         broken = ", ".join(plugin for plugin, loaded in self._loaded.items() if isinstance(loaded, Failure))
         also = f" Broken plugins: {broken}." if broken else ""
@@ -231,20 +205,21 @@ class Plugins:
         known = ", ".join(self.schemes())
         return UsageError(f"No image source for '{name}:' is installed", hint=f"Known sources: {known}.{also}")
 
-    def _those_with(self, wanted: Callable[[Provides], object]) -> list[PluginInfo]:
-        """Return the plugins that are known to provide what is `wanted`; those of which nothing is known are loaded."""
+    def _those_with(self, wanted: Callable[[Provides], Iterable[object]]) -> list[Loaded]:
+        """Load the plugins that are known to provide what is `wanted`, or of which nothing is known yet."""
         self._know_all()
-        return [info for info in self.infos().values() if info.provides and wanted(info.provides)]
-
-    def _load_those_with(self, wanted: Callable[[Provides], object]) -> list[Loaded]:
-        those = (self.load(info.name) for info in self._those_with(wanted))
-        return [loaded for loaded in those if isinstance(loaded, Loaded)]
+        names = [info.name for info in self.infos().values() if info.provides and any(wanted(info.provides))]
+        return [loaded for loaded in map(self.load, names) if isinstance(loaded, Loaded)]
 
     def _provided(self) -> list[Provides]:
         """What each plugin is known to provide, without those that turned out to be broken."""
         self._know_all()
         sound = (info for name, info in self.infos().items() if not isinstance(self._loaded.get(name), Failure))
         return [info.provides for info in sound if info.provides]
+
+    def _all_after_rescan(self, _wanted: Callable[[Provides], Iterable[object]]) -> list[Loaded]:
+        """Load everything, in case an editable plugin has changed without being installed again."""
+        return [loaded for loaded in self.load_all().values() if isinstance(loaded, Loaded)]
 
     def _know_all(self) -> None:
         """Load what has never been loaded without fault, and remember what it provides."""

@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -134,13 +134,9 @@ def _holders(plugins: Plugins, name: str) -> Iterator[str]:
         if info.name == name:
             yield f"the plugin of {info.origin}"
         if provides is not None:
-            named: dict[str, Iterable[str]] = {
-                "a backend": provides.backends,
-                "a store": provides.stores,
-                "an image source": provides.schemes,
-                "a command": [group.name for group in provides.commands],
-                "a compose section": provides.sections,
-            }
+            commands = tuple(group.name for group in provides.commands)
+            named = {"a backend": provides.backends, "a store": provides.stores, "an image source": provides.schemes}
+            named |= {"a command": commands, "a compose section": provides.sections}
             yield from (f"{what} of {info.origin}" for what, has in named.items() if {name, key_of(name)} & set(has))
     try:
         found = importlib.metadata.distribution(f"{PREFIX}{name}")
