@@ -125,6 +125,28 @@ def test_ctrl_c_during_an_import_is_no_fault_of_the_plugin(shelf):
         shelf.plugins().load_all()
 
 
+INTERRUPTED = """
+    from volt_core.hookspecs import hookimpl
+
+    asked = []
+
+    @hookimpl
+    def volt_register_backends():
+        asked.append(1)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return []
+"""
+
+
+def test_ctrl_c_in_a_hook_leaves_nothing_registered(shelf):
+    shelf.add("slow", INTERRUPTED)
+    plugins = shelf.plugins()
+    with pytest.raises(KeyboardInterrupt):
+        plugins.load("slow")
+    assert isinstance(plugins.load("slow"), Loaded)
+
+
 def test_an_entry_point_without_its_attribute_is_broken(shelf):
     module = shelf.add("works", WORKING)
     shelf.infos = [PluginInfo(name="works", target=f"{module}:nowhere.at", distribution="d", version="1")]

@@ -60,12 +60,12 @@ def load(info: PluginInfo, manager: pluggy.PluginManager) -> Loaded | Failure:
     try:
         loaded = _load(info, manager)
         return msgspec.structs.replace(loaded, seconds=time.perf_counter() - begun)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # the plugin boundary: not even sys.exit() in a plugin may cost the others
         plugin = manager.get_plugin(info.name)
         if plugin is not None:
             manager.unregister(plugin)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return msgspec.structs.replace(describe(info, error), seconds=time.perf_counter() - begun)
 
 
