@@ -45,6 +45,7 @@ struct listing {
         struct fanout *f;
         unsigned number;
         size_t allocated;
+        bool is_typed;                    /* the directory says what its entries are */
 };
 
 static int add_file(void *userdata, const char *name, unsigned char type) {
@@ -57,7 +58,9 @@ static int add_file(void *userdata, const char *name, unsigned char type) {
         if (strnlen(name, DIGITS - 2) < DIGITS - 2)
                 return 0;
         file.digest[0] = (unsigned char) listing->number;
-        file.is_irregular = type != DT_REG && type != DT_UNKNOWN;
+        file.is_irregular = type != DT_REG;
+        if (type == DT_UNKNOWN)
+                listing->is_typed = false;
         suffix = name + DIGITS - 2;
         if (!hex_to_bytes(file.digest + 1, name, VOLT_DIGEST_SIZE - 1) || !is_suffix(suffix, f->has_suffixes))
                 return 0;
@@ -103,9 +106,24 @@ static int by_name(const void *a, const void *b, void *suffixes) {
         return strcmp((const char *) suffixes + x->suffix, (const char *) suffixes + y->suffix);
 }
 
+int fanout_stat(const struct fanout *f, int dir_fd, struct volt_stored *file) {
+        char name[STORED_NAME_SIZE];
+        struct stat st;
+
+        stored_name(f, file, name);
+        if (RETRY_EINTR(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW)) < 0) {
+                file->is_gone = errno == ENOENT;
+                return file->is_gone ? 0 : -errno;
+        }
+        file->size = (uint64_t) st.st_size;
+        file->inode = st.st_ino;
+        file->is_irregular = !S_ISREG(st.st_mode);
+        return 0;
+}
+
 int fanout_list(struct fanout *f, unsigned number, char *dirents) {
         struct bucket *bucket = &f->buckets[number];
-        struct listing listing = { .f = f, .number = number };
+        struct listing listing = { .f = f, .number = number, .is_typed = true };
         _cleanup_close_ int fd = -1;
         int r;
 
@@ -115,6 +133,8 @@ int fanout_list(struct fanout *f, unsigned number, char *dirents) {
         if (fd < 0)
                 return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
         r = each_name(fd, dirents, add_file, &listing);
+        for (size_t i = 0; r >= 0 && !listing.is_typed && i < bucket->n; i++)
+                r = fanout_stat(f, fd, &bucket->files[i]);
         if (r < 0 || bucket->n == 0)
                 return r;
         qsort_r(bucket->files, bucket->n, sizeof *bucket->files, by_name, bucket->suffixes.data);
@@ -124,19 +144,6 @@ int fanout_list(struct fanout *f, unsigned number, char *dirents) {
                 if (trimmed)
                         bucket->files = trimmed;
         }
-        return 0;
-}
-
-int fanout_stat(const struct fanout *f, int dir_fd, struct volt_stored *file) {
-        char name[STORED_NAME_SIZE];
-        struct stat st;
-
-        stored_name(f, file, name);
-        if (RETRY_EINTR(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW)) < 0)
-                return -errno;
-        file->size = (uint64_t) st.st_size;
-        file->inode = st.st_ino;
-        file->is_irregular = !S_ISREG(st.st_mode);
         return 0;
 }
 
@@ -156,9 +163,7 @@ int fanout_measure(struct fanout *f, unsigned number) {
                                 return fd;
                 }
                 r = fanout_stat(f, fd, file);
-                if (r == -ENOENT)
-                        file->is_gone = true;
-                else if (r < 0)
+                if (r < 0)
                         return r;
         }
         return 0;

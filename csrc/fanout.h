@@ -35,14 +35,15 @@ struct fanout {
 int fanout_open(struct fanout *f, int store_fd, const char *folder);
 void fanout_done(struct fanout *f);
 
-/* Lists one bucket: names alone, so sizes and inodes are 0; irregular is what the directory itself says is no file. `dirents` has DIRENTS_SIZE bytes. */
+/* Lists one bucket: names, and which of them are irregular, no files; where the directory does not say that, what
+ * fanout_stat() finds. `dirents` has DIRENTS_SIZE bytes. */
 int fanout_list(struct fanout *f, unsigned number, char *dirents);
 
-/* Finds out size and inode of a file in a bucket, and whether it is irregular. */
+/* Finds out size and inode of a file in a bucket, and whether it is irregular; or that it is gone since it was listed: a
+ * variant that was replaced, or what somebody removed by hand. */
 int fanout_stat(const struct fanout *f, int dir_fd, struct volt_stored *file);
 
-/* The same for all files of a bucket whose sizes are not known. What has vanished since it was listed is gone: a variant
- * that was replaced, or what somebody removed by hand. */
+/* The same for all files of a bucket whose sizes are not known. */
 int fanout_measure(struct fanout *f, unsigned number);
 
 /* Takes out what is gone. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "fanout.h"
 #include "names.h"
 #include "store.h"
 #include "threads.h"
@@ -34,7 +35,7 @@ static const struct {
 
 struct publication {
         int staging_fd, store_fd;
-        bool has_new;            /* folders that the store had none for */
+        struct fanout new_objects, new_trees;    /* which folders there are that the store had none for */
         struct staged *files;
         size_t n_files, files_allocated;
         int *dir_fds;
@@ -49,6 +50,8 @@ static void publication_done(struct publication *p) {
                 close_fd(p->dir_fds[i]);
         free(p->dir_fds);
         free(p->files);
+        fanout_done(&p->new_objects);
+        fanout_done(&p->new_trees);
 }
 
 /* A directory whose names are being read. */
@@ -133,6 +136,17 @@ static int collect(struct publication *p, int staging_fd) {
         return fd < 0 ? fd : each_name(fd, dirents, add_thread, &staging);
 }
 
+static int find_new_folders(struct publication *p) {
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        fd = open_directory(p->staging_fd, "new");
+        if (fd < 0)
+                return fd == -ENOENT ? 0 : fd;
+        r = fanout_open(&p->new_objects, fd, "objects");
+        return r < 0 ? r : fanout_open(&p->new_trees, fd, "trees");
+}
+
 static int compare_files(const void *a, const void *b) {
         const struct staged *left = a, *right = b;
 
@@ -187,7 +201,7 @@ static int publish_file(const struct publication *p, const struct staged *file) 
         }
 }
 
-/* Moves the files of a folder into one that somebody else was quicker with. */
+/* Moves the files of a folder into one of the store. */
 static int publish_files_of(int from_fd, int store_fd, const char *to) {
         _cleanup_free_ char *dirents = malloc(DIRENTS_SIZE);
         __attribute__((cleanup(names_done))) struct names names = {};
@@ -206,30 +220,31 @@ static int publish_files_of(int from_fd, int store_fd, const char *to) {
 }
 
 /* Moves a folder that the store had none for when the run began. */
-static int publish_new_folder(const struct publication *p, const char *kind, unsigned number) {
+static int publish_new_folder(const struct publication *p, const struct fanout *f, unsigned number) {
         _cleanup_close_ int fd = -1;
         char from[32], to[16];
 
-        (void) snprintf(to, sizeof to, "%s/%02x", kind, number);
+        if (!f->buckets[number].is_there)
+                return 0;
+        (void) snprintf(to, sizeof to, "%s/%02x", f->folder, number);
         (void) snprintf(from, sizeof from, "new/%s", to);
-        fd = open_directory(p->staging_fd, from);
-        if (fd < 0)
-                return is_no_directory(fd) ? 0 : fd;
         if (renameat2(p->staging_fd, from, p->store_fd, to, RENAME_NOREPLACE) >= 0)
                 return 0;
-        if (errno == EINVAL && mkdirat(p->store_fd, to, 0700) >= 0)
-                errno = EEXIST;
-        return errno == EEXIST ? publish_files_of(fd, p->store_fd, to) : -errno;
+        /* EEXIST: somebody else was quicker. EINVAL: not every file system knows the flag. */
+        if (errno != EEXIST && errno != EINVAL)
+                return -errno;
+        if (mkdirat(p->store_fd, to, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        fd = open_directory(p->staging_fd, from);
+        return fd < 0 ? fd : publish_files_of(fd, p->store_fd, to);
 }
 
 static int publish_prefix(const struct publication *p, unsigned first) {
-        int r = 0;
+        int r;
 
-        if (p->has_new) {
-                r = publish_new_folder(p, "objects", first);
-                if (r >= 0)
-                        r = publish_new_folder(p, "trees", first);
-        }
+        r = publish_new_folder(p, &p->new_objects, first);
+        if (r >= 0)
+                r = publish_new_folder(p, &p->new_trees, first);
         for (size_t i = p->starts[first]; r >= 0 && i < p->starts[first + 1]; i++)
                 r = publish_file(p, &p->files[i]);
         return r;
@@ -259,11 +274,13 @@ int volt_publish(int staging_fd, int store_fd, unsigned n_threads) {
 
         if (n_threads == 0)
                 return -EINVAL;
-        r = collect(&p, staging_fd);
+        p.new_objects.fd = p.new_trees.fd = -1;
+        r = find_new_folders(&p);
+        if (r >= 0)
+                r = collect(&p, staging_fd);
         if (r >= 0) {
                 sort_files(&p);
-                p.has_new = faccessat(staging_fd, "new", F_OK, 0) >= 0;
-                run_threads(p.n_files < 64 && !p.has_new ? 1 : n_threads, work, &p);
+                run_threads(p.n_files < 64 && p.new_objects.fd < 0 ? 1 : n_threads, work, &p);
                 r = p.error;
         }
         publication_done(&p);

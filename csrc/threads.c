@@ -50,7 +50,9 @@ static unsigned start_threads(struct start *starts, unsigned n, void (*work)(voi
 
                 *start = (struct start) { .work = work, .userdata = userdata, .number = started + 1 };
                 start->cpus = is_elsewhere ? allowed : NULL;
-                if (pthread_create(&start->thread, &attr, start_work, start) != 0)
+                /* What forbids to choose a CPU does not forbid threads. */
+                if (pthread_create(&start->thread, &attr, start_work, start) != 0 &&
+                    pthread_create(&start->thread, NULL, start_work, start) != 0)
                         break;
         }
         (void) pthread_attr_destroy(&attr);

@@ -45,6 +45,7 @@ int verify_note_damage(struct volt_verification *v, int error, const char *folde
 }
 
 static int list_bucket(struct verifier *t, struct fanout *f, unsigned number) {
+        _Static_assert(DIRENTS_SIZE <= HASHER_BUFFER_SIZE, "a hasher's buffer must take names");
         return fanout_list(f, number, (char *) t->hasher.buffer);
 }
 
@@ -102,11 +103,8 @@ static int look_at_unread_file(struct verifier *t, const struct fanout *f, int d
                                int error) {
         uint64_t noted = file->size;
 
-        if (fanout_stat(f, dir_fd, file) == -ENOENT) {
-                file->is_gone = true;
-                file->size = 0;
-        }
-        check_size(t, f, noted, file->size);
+        (void) fanout_stat(f, dir_fd, file);
+        check_size(t, f, noted, file->is_gone ? 0 : file->size);
         return file->is_irregular ? -EINVAL : error;
 }
 
@@ -114,7 +112,7 @@ static int hash_file(struct verifier *t, const struct fanout *f, int dir_fd, str
         unsigned char digest[VOLT_DIGEST_SIZE];
         _cleanup_close_ int fd = -1;
         char name[STORED_NAME_SIZE];
-        int r = 0;
+        int r = -EINVAL;
 
         if (file->is_gone)
                 return 0;
@@ -260,7 +258,7 @@ static int pick_large(struct pass *pass) {
 }
 
 static int verify_run(struct volt_verification *v, int store_fd, unsigned n_threads) {
-        /* Records first: whatever runs meanwhile has linked what a record names before it. */
+        /* Names of records first: whatever runs meanwhile has linked what a record names before it. */
         struct pass listing = {
                 .v = v, .work = list_bucket, .folders = { &v->records, &v->objects, &v->variants }, .n_folders = 3,
         };

@@ -142,7 +142,7 @@ struct volt_staged_file {
         size_t size;
         const unsigned char *metadata;    /* encoded, as in a record */
         size_t metadata_size;
-        bool is_new;                      /* the caller knows the digest, and that this is not stored; all records are */
+        bool is_new;                      /* the caller knows the digest, and stages it once; so with all records */
         bool replaces;                    /* ... or that what is stored is damaged */
         unsigned char digest[32];         /* of what is not known to be new, what was found out */
 };
@@ -204,7 +204,7 @@ int volt_checkout(int store_fd, int root_fd, const unsigned char *digest, int mo
 /* A file in a fanned-out folder of a store. */
 struct volt_stored {
         unsigned char digest[32];     /* the one in its name */
-        uint64_t size;
+        uint64_t size;                /* 0: not known; during a verification what a record says, until it is open */
         uint64_t inode;
         uint32_t suffix;
         uint8_t state;                /* during gc */

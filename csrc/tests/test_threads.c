@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "tap.h"
 #include "threads.h"
@@ -33,6 +38,20 @@ static bool may_run_on(const struct seen *seen, unsigned n, const cpu_set_t *cpu
         return true;
 }
 
+/* As a sandbox does; for the rest of the process. */
+static void forbid_choosing_cpus(void) {
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { .len = sizeof filter / sizeof filter[0], .filter = filter };
+
+        must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+        must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
 int main(void) {
         cpu_set_t all, one;
 
@@ -47,13 +66,22 @@ int main(void) {
 
         CPU_ZERO(&one);
         CPU_SET(sched_getcpu(), &one);
-        (void) sched_setaffinity(0, sizeof one, &one);
+        must(sched_setaffinity(0, sizeof one, &one) == 0);
         {
                 struct seen seen = {};
 
                 run_threads(2, look, &seen);
                 ok(all_ran_once(&seen, 2), "threads of a caller with one CPU work too");
                 ok(may_run_on(&seen, 2, &one), "they stay on that CPU");
+        }
+        must(sched_setaffinity(0, sizeof all, &all) == 0);
+
+        forbid_choosing_cpus();
+        {
+                struct seen seen = {};
+
+                run_threads(4, look, &seen);
+                ok(all_ran_once(&seen, 4), "where nobody may choose a CPU, there are as many threads");
         }
         return tap_done();
 }

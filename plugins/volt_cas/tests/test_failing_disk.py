@@ -16,7 +16,7 @@ from volt_core.testing.trees import differences
 pytestmark = [pytest.mark.needs_strace, pytest.mark.usefixtures("engine")]
 _READS = ("read", "pread64", "getdents64", "lseek")
 _ALL_READS = (
-    *(*_READS, "newfstatat", "fstat", "statx", "readlinkat"),
+    *(*_READS, "newfstatat", "fstat", "statx", "readlinkat", "faccessat", "faccessat2"),
     *("fgetxattr", "getxattr", "lgetxattr", "flistxattr", "llistxattr"),
 )
 

@@ -28,6 +28,7 @@ def trees(memory_path):
         top.mkdir()
         (top / "shared").write_text(shared)
         (top / "own").write_text(text)
+        (top / "large").write_bytes(bytes(range(256)) * 20000)
         made.append(top)
     return made
 

@@ -38,7 +38,7 @@ def make_staging_folder(staging: int, path: str) -> None:
 
 
 def have_staged(staging: int) -> bool:
-    """Tell whether there is anything to publish."""
+    """Tell whether there is anything to publish; ``new`` of the extension has the same two levels."""
     return any(_names(staging, f"{thread}/{folder}") for thread, folder in _folders(staging))
 
 
