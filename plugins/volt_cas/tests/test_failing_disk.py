@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from volt_cas.store import CasStore
 from volt_core.contracts import CheckoutMode, Ref
 from volt_core.errors import StoreError
 from volt_core.testing.syscalls import CHANGES, SYNCS, boundaries, in_two, run_failing, trace
@@ -35,8 +36,14 @@ def source(memory_path):
 
 
 @pytest.fixture
-def stores(memory_path, half_used):
+def stores(memory_path):
     """Empty stores, as many as are asked for."""
+    return (CasStore(memory_path / f"cas-{os.getpid()}-{number}") for number in itertools.count())
+
+
+@pytest.fixture
+def used_stores(memory_path, half_used):
+    """The same with half of the folders; each is one more that may fail to be read."""
     return (half_used(memory_path / f"cas-{os.getpid()}-{number}") for number in itertools.count())
 
 
@@ -57,18 +64,18 @@ def failing_everywhere(act, prepare, error, below, reads=_READS, half=list):
 
 
 @pytest.mark.parametrize(("engine", "error"), [("c", "EIO"), ("python", "EDQUOT")], indirect=["engine"])
-def test_a_put_that_fails_anywhere_says_so_and_damages_nothing(source, stores, memory_path, left_over, error):
+def test_a_put_that_fails_anywhere_says_so_and_damages_nothing(source, used_stores, memory_path, left_over, error):
     with in_two() as half:
 
         def prepare():
             nonlocal store, before
-            store = next(stores)
+            store = next(used_stores)
             before = store.put_directory(source / "sub", ref=Ref(name="x", digest="")).digest
 
         def put():
             store.put_directory(source, ref=Ref(name="x", digest=""))
 
-        store, before, after = None, "", next(stores).put_directory(source).digest
+        store, before, after = None, "", next(used_stores).put_directory(source).digest
         for call, succeeded in failing_everywhere(put, prepare, error, memory_path, _ALL_READS, half=half):
             assert not (succeeded and call.name in SYNCS), call
             assert store.find_ref("x").digest in ([after] if succeeded else [before, after]), call
