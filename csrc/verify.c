@@ -54,10 +54,11 @@ static int measure_bucket(struct verifier *t, struct fanout *f, unsigned number)
         return fanout_measure(f, number);
 }
 
-/* Hashes an open file of a known size. That a read comes back short at the known end saves asking for the end again. */
+/* Hashes an open file of a known size. That a read comes back short at the known end saves asking for the end again. All
+ * threads write to the job, so of most files it hears once. */
 static int hash_open_file(struct verifier *t, int fd, uint64_t size, unsigned char *ret_digest) {
         struct hasher *h = &t->hasher;
-        uint64_t done = 0;
+        uint64_t done = 0, told = 0;
 
         if (!EVP_DigestInit_ex(h->context, h->md, NULL))
                 return -ENOMEM;
@@ -74,10 +75,12 @@ static int hash_open_file(struct verifier *t, int fd, uint64_t size, unsigned ch
                 if (!EVP_DigestUpdate(h->context, h->buffer, (size_t) n))
                         return -ENOMEM;
                 done += (uint64_t) n;
-                job_advance(t->v->job, (uint64_t) n, 0);
                 if (done == size && (size_t) n < HASHER_BUFFER_SIZE)
                         break;
+                job_advance(t->v->job, done - told, 0);
+                told = done;
         }
+        job_advance(t->v->job, done - told, 1);
         return EVP_DigestFinal_ex(h->context, ret_digest, NULL) ? 0 : -ENOMEM;
 }
 
@@ -130,9 +133,10 @@ static int hash_file(struct verifier *t, const struct fanout *f, int dir_fd, str
                 if (file->is_gone)
                         return 0;
         }
-        job_advance(t->v->job, 0, 1);
         if (r >= 0 && memcmp(digest, file->digest, sizeof digest) == 0)
                 return 0;
+        if (r < 0)
+                job_advance(t->v->job, 0, 1);
         return verify_note_damage(t->v, r, f->folder, file->digest[0], name);
 }
 
